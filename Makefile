@@ -1,0 +1,46 @@
+# The commands of whoever uses or works on Shoal. Each does the set-up it needs first; a second run finds it done.
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help setup build demo test bench lint format sanitize clean distclean
+
+help:
+	@echo "make demo                   count what is in the standard library's source, with multiprocessing and with Shoal"
+	@echo "make test                   build everything and run all tests, the Python ones in every CPython found"
+	@echo "make bench [ONLY=prefix]    measure beside other libraries, into bench/results.json"
+	@echo "make lint                   clang-format, clang-tidy, ruff, mypy"
+	@echo "make format                 put all code into its format"
+	@echo "make sanitize               C++ tests under AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer"
+	@echo "make build                  build the C++ library, tests, examples and benchmarks into build/dev"
+	@echo "make setup                  only install what the others need: Debian packages, .venv"
+	@echo "make clean, make distclean  remove what was built; remove .venv too"
+
+setup:
+	@scripts/setup
+
+build: setup
+	@scripts/build dev
+
+demo: setup
+	@scripts/demo
+
+test: setup
+	@.venv/bin/python scripts/test.py
+
+bench: setup
+	@scripts/bench $(ONLY)
+
+lint: setup
+	@scripts/lint
+
+format: setup
+	@scripts/format
+
+sanitize: setup
+	@scripts/sanitize
+
+clean:
+	rm -rf build dist
+
+distclean: clean
+	rm -rf .venv
