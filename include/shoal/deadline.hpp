@@ -1,0 +1,28 @@
+#pragma once
+
+#include <chrono>
+
+namespace shoal {
+
+/// A point on the monotonic clock until which a call may block.
+using deadline = std::chrono::steady_clock::time_point;
+
+inline constexpr deadline no_waiting = deadline::min();  ///< the call returns at once
+inline constexpr deadline forever = deadline::max();     ///< the call has no time limit
+
+/// The deadline `timeout` from now; saturates at `forever`, and a negative timeout is `no_waiting`.
+template <class Rep, class Period>
+[[nodiscard]] deadline after(std::chrono::duration<Rep, Period> timeout) {
+  using seconds = std::chrono::duration<double>;
+  if (timeout <= timeout.zero()) {
+    return no_waiting;
+  }
+  // Compared as seconds in floating point: adding first would overflow for durations such as hours::max().
+  const deadline now = std::chrono::steady_clock::now();
+  if (seconds(timeout) >= seconds(forever - now)) {
+    return forever;
+  }
+  return now + std::chrono::ceil<std::chrono::steady_clock::duration>(timeout);
+}
+
+}  // namespace shoal
