@@ -1,0 +1,269 @@
+#pragma once
+
+#include <array>
+#include <bit>
+#include <chrono>
+#include <cstddef>
+#include <cstring>
+#include <functional>
+#include <iterator>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+#include "shoal/byte_queue.hpp"
+#include "shoal/codec.hpp"
+#include "shoal/deadline.hpp"
+#include "shoal/detail/scratch.hpp"
+#include "shoal/error.hpp"
+
+namespace shoal {
+
+/// Format of a queue: a class of yours that is trivially copyable, and that you gave neither `field_names` nor a
+/// `codec`, travels as its bytes; everything else as MessagePack. Fastest, but such a class reaches Python as `bytes`,
+/// and both ends must have been built from the same definition of it.
+struct native {};
+
+/// Format of a queue: everything travels as MessagePack, so that programs in Python, or with another definition of T,
+/// can read it.
+struct portable {};
+
+namespace detail {
+
+template <class T>
+inline constexpr bool is_view = std::is_pointer_v<T> || std::is_same_v<T, std::string_view>;
+template <class Item, std::size_t Extent>
+inline constexpr bool is_view<std::span<Item, Extent>> = true;
+template <class Target>
+inline constexpr bool is_view<std::reference_wrapper<Target>> = true;
+
+// A codec that is there because somebody wrote it for this type, not because any aggregate has one.
+template <class T>
+concept has_own_codec = has_encode<T> && !std::is_base_of_v<codec_of_aggregate, codec<T>>;
+
+template <class T, class Format>
+concept travels_raw = std::is_same_v<Format, native> &&
+                      (std::is_class_v<T> || std::is_union_v<T>)&&std::is_trivially_copyable_v<T> &&
+                      !has_field_names<T> && !has_own_codec<T>;
+
+template <class T, class Format>
+consteval bool can_travel() {
+  if constexpr (is_view<T>) {
+    return false;
+  } else if constexpr (travels_raw<T, Format>) {
+    return true;  // not asked whether it is encodable: its members may be what no codec can name, such as bit-fields
+  } else {
+    return encodable<T>;
+  }
+}
+
+template <class T>
+consteval bool holds_pointer() {
+  if constexpr (std::is_class_v<T> && std::is_aggregate_v<T>) {
+    return has_pointer_member<T>();
+  } else {
+    return false;
+  }
+}
+
+[[noreturn]] void throw_push_to_closed_queue();
+[[noreturn]] void throw_pop_from_closed_queue();
+[[noreturn]] void throw_no_raw_object(const record& found, std::string_view wanted_type, std::size_t wanted_size);
+
+}  // namespace detail
+
+/// A first-in first-out queue of T between processes, for any number of producers and consumers: `byte_queue` with
+/// values for bytes and the manners of the standard library (names as in ISO P0260).
+///
+///     shoal::queue<std::string> lines(1000);                     // at most 1000 at a time; queue<std::string> lines;
+///     has no bound
+///     ...                                                        // in one process:  lines.push("hello");
+///     lines.close(); for (const std::string& line : lines) { ... }              // in another: ends when it is closed
+///     and drained
+///
+/// T is any `encodable` type or, with Format `native`, a trivially copyable class. It must not hold pointers, of any
+/// kind: they mean nothing in another process, and only those that are direct members of an aggregate are found at
+/// compile time.
+///
+/// A waiting call goes on after a signal was handled, with the deadline it had. A value that is not a T (the queue may
+/// be attached to by other programs) is taken out of the queue by the call that throws.
+///
+/// Threads: all members but the destructor may be called concurrently. fork: the child shares the queue. exec: pass
+/// `descriptors()` and `attach`. Kill-safety: at any instruction, in any process; see `byte_queue`.
+template <class T, class Format = native>
+class queue {
+  static_assert(std::is_object_v<T> && std::is_same_v<T, std::remove_cv_t<T>>,
+                "shoal::queue<T>: T must be a plain value type");
+  static_assert(std::is_same_v<Format, native> || std::is_same_v<Format, portable>,
+                "shoal::queue<T, Format>: Format must be shoal::native or shoal::portable");
+  static_assert(detail::can_travel<T, Format>(),
+                "shoal::queue<T>: T, or something it holds, can neither be encoded (see shoal::codec) nor is it a "
+                "trivially copyable "
+                "class. Pointers and views (std::string_view, std::span) cannot travel between processes at all.");
+  static_assert(
+      !detail::travels_raw<T, Format> || !detail::holds_pointer<T>(),
+      "shoal::queue<T>: a member of T is a pointer, which means nothing in another process. Send what it points to.");
+
+ public:
+  using value_type = T;
+
+  /// A new queue that holds at most `capacity` values; 0: no bound but memory.
+  /// @throws std::system_error  no descriptor, memory or address space left.
+  explicit queue(std::size_t capacity = 0) : queue(queue_options{.capacity = capacity, .label = {}, .max_bytes = 0}) {}
+  explicit queue(const queue_options& options) : bytes_(options) {}
+
+  /// Joins the queue behind descriptors that were inherited or received; they are duplicated, not consumed.
+  /// @throws shoal::error  not a queue of this layout (says what was found). What its values are shows when one is
+  /// popped.
+  static queue attach(queue_descriptors descriptors) { return queue(byte_queue::attach(descriptors)); }
+
+  /// Appends a value, waiting while the queue is full.
+  /// @throws shoal::error    errc::closed: the queue is closed. So do all forms of push.
+  /// @throws std::bad_alloc  no memory for it; the queue is as before. So do all forms of push.
+  void push(const T& value) { push_before(value, forever); }
+
+  /// @return false if the queue was full.
+  [[nodiscard]] bool try_push(const T& value) { return push_before(value, no_waiting); }
+
+  /// @return false if the queue stayed full.
+  template <class Rep, class Period>
+  [[nodiscard]] bool push_for(const T& value, std::chrono::duration<Rep, Period> timeout) {
+    return push_before(value, after(timeout));
+  }
+  template <class Clock, class Duration>
+  [[nodiscard]] bool push_until(const T& value, std::chrono::time_point<Clock, Duration> until) {
+    return push_before(value, on_steady_clock(until));
+  }
+
+  /// Takes the oldest value, waiting while the queue is empty.
+  /// @throws shoal::error  errc::closed: the queue is closed and drained.
+  /// @throws shoal::error  errc::wrong_type or errc::corrupt_record: what was taken is not a T. So do all forms of pop.
+  [[nodiscard]] T pop() {
+    std::optional<T> value = wait_pop();
+    if (!value.has_value()) {
+      detail::throw_pop_from_closed_queue();
+    }
+    return *std::move(value);
+  }
+
+  /// As `pop`, but returns nothing once the queue is closed and drained: `while (auto value = queue.wait_pop())`.
+  [[nodiscard]] std::optional<T> wait_pop() { return pop_before(forever); }
+
+  /// @return nothing if the queue was empty.
+  [[nodiscard]] std::optional<T> try_pop() { return pop_before(no_waiting); }
+
+  /// @return nothing if the queue stayed empty, or is closed and drained; `closed()` tells which.
+  template <class Rep, class Period>
+  [[nodiscard]] std::optional<T> pop_for(std::chrono::duration<Rep, Period> timeout) {
+    return pop_before(after(timeout));
+  }
+  template <class Clock, class Duration>
+  [[nodiscard]] std::optional<T> pop_until(std::chrono::time_point<Clock, Duration> until) {
+    return pop_before(on_steady_clock(until));
+  }
+
+  /// Takes values out of a queue, one at each step; equal to the end when it is closed and drained.
+  class iterator {
+   public:
+    using iterator_concept = std::input_iterator_tag;
+    using value_type = T;
+    using difference_type = std::ptrdiff_t;
+
+    [[nodiscard]] T& operator*() const noexcept { return *value_; }
+    [[nodiscard]] T* operator->() const noexcept { return &*value_; }
+    iterator& operator++() {
+      value_ = from_->wait_pop();
+      return *this;
+    }
+    void operator++(int) { ++*this; }
+    friend bool operator==(const iterator& position, std::default_sentinel_t) noexcept {
+      return !position.value_.has_value();
+    }
+
+   private:
+    friend class queue;
+    explicit iterator(queue& from) : from_(&from), value_(from.wait_pop()) {}
+
+    queue* from_;
+    mutable std::optional<T>
+        value_;  // mutable: dereferencing a const input iterator gives the value, which may be moved from
+  };
+
+  /// Waits for the first value and takes it.
+  [[nodiscard]] iterator begin() { return iterator(*this); }
+  [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
+
+  /// No push succeeds from now on, in any process; pops drain what is there. Idempotent.
+  void close() { bytes_.close(); }
+  [[nodiscard]] bool closed() const noexcept { return bytes_.closed(); }
+
+  [[nodiscard]] std::size_t size() const noexcept { return bytes_.size(); }  ///< exact at some instant of the call
+  [[nodiscard]] bool empty() const noexcept { return bytes_.empty(); }
+  [[nodiscard]] std::size_t capacity() const noexcept { return bytes_.capacity(); }  ///< 0: unbounded
+
+  /// A descriptor for poll, epoll or an event loop; see `byte_queue::native_handle`.
+  [[nodiscard]] int native_handle() { return bytes_.native_handle(); }
+
+  [[nodiscard]] queue_descriptors descriptors() const noexcept { return bytes_.descriptors(); }
+
+ private:
+  explicit queue(byte_queue&& bytes) noexcept : bytes_(std::move(bytes)) {}
+
+  template <class Clock, class Duration>
+  static deadline on_steady_clock(std::chrono::time_point<Clock, Duration> until) {
+    return after(until - Clock::now());
+  }
+
+  bool push_before(const T& value, deadline until) {
+    if constexpr (detail::travels_raw<T, Format>) {
+      return push_record(encoding::raw, std::as_bytes(std::span<const T, 1>(&value, 1)), until);
+    } else {
+      detail::scratch<encoder> out;
+      out->clear();
+      encode(*out, value);
+      return push_record(encoding::msgpack, out->bytes(), until);
+    }
+  }
+
+  bool push_record(encoding tag, const_bytes bytes, deadline until) {
+    queue_status status = queue_status::interrupted;
+    while (status == queue_status::interrupted) {
+      status = bytes_.push(tag, bytes, until);
+    }
+    if (status == queue_status::closed) {
+      detail::throw_push_to_closed_queue();
+    }
+    return status == queue_status::ok;
+  }
+
+  std::optional<T> pop_before(deadline until) {
+    detail::scratch<record> taken;
+    queue_status status = queue_status::interrupted;
+    while (status == queue_status::interrupted) {
+      status = bytes_.pop(*taken, until);
+    }
+    if (status != queue_status::ok) {
+      return std::nullopt;
+    }
+    return read(*taken);
+  }
+
+  static T read(const record& taken) {
+    if constexpr (detail::travels_raw<T, Format>) {
+      if (taken.tag() != encoding::raw || taken.bytes().size() != sizeof(T)) {
+        detail::throw_no_raw_object(taken, detail::type_name<T>(), sizeof(T));
+      }
+      std::array<std::byte, sizeof(T)> object;
+      std::memcpy(object.data(), taken.bytes().data(), sizeof(T));
+      return std::bit_cast<T>(object);
+    } else {
+      return decode<T>(taken);
+    }
+  }
+
+  byte_queue bytes_;
+};
+
+}  // namespace shoal
