@@ -1,0 +1,59 @@
+#include "process/handover.hpp"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+
+#include "os/error.hpp"
+
+namespace shoal {
+
+handover::handover() {
+  void* const address = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (address == MAP_FAILED) {
+    os::throw_errno("mapping memory shared with a child process");
+  }
+  shared_ = static_cast<shared*>(address);
+}
+
+handover::~handover() { ::munmap(shared_, size); }
+
+void handover::let_begin() noexcept {
+  shared_->may_begin.store(1, std::memory_order_release);
+  os::futex_wake(shared_->may_begin, 1);
+}
+
+bool handover::wait_for_begin(int parent) const noexcept {
+  // The parent needs microseconds; the tick is for one that was killed in them.
+  constexpr std::chrono::milliseconds tick{100};
+  while (shared_->may_begin.load(std::memory_order_acquire) == 0) {
+    if (::getppid() != parent) {
+      return false;
+    }
+    os::futex_wait(shared_->may_begin, 0, after(tick));
+  }
+  return true;
+}
+
+void handover::report(std::string_view type, std::string_view message) noexcept {
+  type = type.substr(0, sizeof shared_->text / 4);
+  message = message.substr(0, sizeof shared_->text - type.size());
+  std::memcpy(shared_->text, type.data(), type.size());
+  std::memcpy(shared_->text + type.size(), message.data(), message.size());
+  shared_->type_size = static_cast<std::uint32_t>(type.size());
+  shared_->message_size = static_cast<std::uint32_t>(message.size());
+  shared_->reported.store(1, std::memory_order_release);  // COMMIT
+}
+
+std::optional<handover::failure> handover::reported() const {
+  if (shared_->reported.load(std::memory_order_acquire) == 0) {
+    return std::nullopt;
+  }
+  const char* const text = shared_->text;
+  return failure{std::string(text, shared_->type_size), std::string(text + shared_->type_size, shared_->message_size)};
+}
+
+}  // namespace shoal
