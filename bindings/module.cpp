@@ -1,0 +1,17 @@
+#include <nanobind/nanobind.h>
+
+#include "bind.hpp"
+#include "shoal/version.hpp"
+
+NB_MODULE(_core, module) {
+  using namespace shoal::python;
+  module.doc() = "The native core: handles on shared objects, without Python-level conveniences.";
+  module.attr("__version__") = SHOAL_VERSION;
+  module.attr("__version__") = SHOAL_VERSION;
+  bind_errors(module);
+  bind_codec(module);
+  bind_queue(module);
+  bind_synchronize(module);
+  bind_work_queue(module);
+  bind_process(module);
+}

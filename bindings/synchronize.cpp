@@ -1,0 +1,120 @@
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/pair.h>
+
+#include <atomic>
+#include <optional>
+#include <stdexcept>
+#include <thread>
+#include <utility>
+
+#include "bind.hpp"
+#include "sync/binary_semaphore.hpp"
+#include "sync/event.hpp"
+#include "waiting.hpp"
+
+namespace nb = nanobind;
+
+namespace shoal::python {
+namespace {
+
+using location = std::pair<int, std::uint32_t>;
+
+memory::slot_location slot_at(const location& place) { return {place.first, place.second}; }
+
+/// shoal._core.SemLock: a binary_semaphore, and which thread of this process has taken it, as multiprocessing's own class knows.
+class sem_lock {
+ public:
+  sem_lock() = default;
+  explicit sem_lock(const location& place) : semaphore_(slot_at(place)) {}
+
+  bool acquire(bool block, std::optional<double> timeout) {
+    bool acquired = semaphore_.try_acquire();
+    if (!acquired && block && (!timeout || *timeout > 0)) {
+      const deadline until = deadline_of(timeout);
+      acquired = wait_without_gil([&] { return semaphore_.acquire_until(until); }, sync::wait_result::interrupted) ==
+                 sync::wait_result::done;
+    }
+    if (acquired) {
+      owner_.store(std::this_thread::get_id(), std::memory_order_relaxed);
+      owner_process_.store(::getpid(), std::memory_order_relaxed);
+    }
+    return acquired;
+  }
+
+  void release() {
+    // Before the release: afterwards another thread may have taken it and stored itself.
+    owner_.store(std::thread::id(), std::memory_order_relaxed);
+    if (!semaphore_.release()) {
+      throw std::invalid_argument("semaphore or lock released too many times");
+    }
+  }
+
+  // A forked child finds its parent's owner here, and may even have the same thread id.
+  [[nodiscard]] bool is_held() const noexcept {
+    return owner_.load(std::memory_order_relaxed) != std::thread::id() &&
+           owner_process_.load(std::memory_order_relaxed) == ::getpid();
+  }
+  [[nodiscard]] bool is_mine() const noexcept {
+    return is_held() && owner_.load(std::memory_order_relaxed) == std::this_thread::get_id();
+  }
+  [[nodiscard]] bool is_free() const noexcept { return semaphore_.is_free(); }
+
+  location where() noexcept {
+    const memory::slot_location place = semaphore_.location();
+    return {place.arena, place.index};
+  }
+
+ private:
+  sync::binary_semaphore semaphore_;
+  std::atomic<std::thread::id> owner_{};
+  std::atomic<pid_t> owner_process_{0};
+};
+
+bool wait_for(sync::event& event, std::optional<double> timeout) {
+  if (event.is_set()) {
+    return true;
+  }
+  const deadline until = deadline_of(timeout);
+  const std::uint32_t generation = event.generation();
+  return wait_without_gil([&] { return event.wait_until(generation, until); }, sync::wait_result::interrupted) ==
+         sync::wait_result::done;
+}
+
+}  // namespace
+
+void bind_synchronize(nb::module_& module) {
+  nb::class_<sem_lock>(module, "SemLock", nb::is_weak_referenceable())
+      .def(
+          "__init__",
+          [](sem_lock* self, const std::optional<location>& attach) {
+            attach ? new (self) sem_lock(*attach) : new (self) sem_lock();
+          },
+          nb::kw_only(), nb::arg("attach") = nb::none())
+      .def("acquire", &sem_lock::acquire, nb::arg("block") = true, nb::arg("timeout") = nb::none())
+      .def("release", &sem_lock::release)
+      .def("__enter__", [](sem_lock& self) { return self.acquire(true, std::nullopt); })
+      .def("__exit__", [](sem_lock& self, const nb::args& /*unused*/) { self.release(); })
+      .def("_is_mine", &sem_lock::is_mine)
+      .def("_count", [](const sem_lock& self) { return self.is_held() ? 1 : 0; })
+      .def("_get_value", [](const sem_lock& self) { return self.is_free() ? 1 : 0; })
+      .def("_is_zero", [](const sem_lock& self) { return !self.is_free(); })
+      .def("location", &sem_lock::where);
+
+  nb::class_<sync::event>(module, "Event", nb::is_weak_referenceable())
+      .def(
+          "__init__",
+          [](sync::event* self, const std::optional<location>& attach) {
+            attach ? new (self) sync::event(slot_at(*attach)) : new (self) sync::event();
+          },
+          nb::kw_only(), nb::arg("attach") = nb::none())
+      .def("is_set", &sync::event::is_set)
+      .def("set", &sync::event::set)
+      .def("clear", &sync::event::clear)
+      .def("wait", &wait_for, nb::arg("timeout") = nb::none())
+      .def("location", [](sync::event& self) {
+        const memory::slot_location place = self.location();
+        return location(place.arena, place.index);
+      });
+}
+
+}  // namespace shoal::python

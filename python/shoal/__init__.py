@@ -1,0 +1,74 @@
+"""Work in processes instead of threads: what `multiprocessing` offers, on a core written in C++.
+
+`import shoal as multiprocessing` is all a program needs; `python -m shoal prog.py` runs one that was not changed at
+all. What Shoal does not have yet is the standard library's, under the same name (`python -m shoal --status` tells which
+is which).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shoal import _core, _stdlib, alias
+from shoal.context import Process as Process
+from shoal.context import _default_context
+from shoal.errors import AuthenticationError as AuthenticationError
+from shoal.errors import BufferTooShort as BufferTooShort
+from shoal.errors import CorruptRecord, SegmentError, WorkerDied
+from shoal.errors import ProcessError as ProcessError
+from shoal.errors import TimeoutError as TimeoutError
+from shoal.pool import Pool as Pool
+from shoal.queues import Queue as Queue
+from shoal.queues import SimpleQueue as SimpleQueue
+from shoal.synchronize import Event as Event
+from shoal.synchronize import Lock as Lock
+
+__version__ = _core.__version__
+
+# The functions of a module, as in multiprocessing, are the methods of the context with the program's start method.
+Array = _default_context.Array
+Barrier = _default_context.Barrier
+BoundedSemaphore = _default_context.BoundedSemaphore
+Condition = _default_context.Condition
+JoinableQueue = _default_context.JoinableQueue
+Manager = _default_context.Manager
+Pipe = _default_context.Pipe
+RLock = _default_context.RLock
+RawArray = _default_context.RawArray
+RawValue = _default_context.RawValue
+Semaphore = _default_context.Semaphore
+Value = _default_context.Value
+active_children = _default_context.active_children
+allow_connection_pickling = _default_context.allow_connection_pickling
+cpu_count = _default_context.cpu_count
+current_process = _default_context.current_process
+freeze_support = _default_context.freeze_support
+get_all_start_methods = _default_context.get_all_start_methods
+get_context = _default_context.get_context
+get_logger = _default_context.get_logger
+get_start_method = _default_context.get_start_method
+log_to_stderr = _default_context.log_to_stderr
+parent_process = _default_context.parent_process
+reducer = _default_context.reducer
+set_executable = _default_context.set_executable
+set_forkserver_preload = _default_context.set_forkserver_preload
+set_start_method = _default_context.set_start_method
+
+# What a newer Python may have added is here too.
+__all__ = [
+    *_stdlib.public_names,
+    "CorruptRecord",
+    "SegmentError",
+    "WorkerDied",
+]
+
+
+def __getattr__(name: str) -> Any:
+    return _stdlib.missing_attribute(__name__, _stdlib.package, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+alias.enable_submodules()

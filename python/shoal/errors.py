@@ -1,0 +1,59 @@
+"""The errors of Shoal and of multiprocessing; others are Python's own (`queue.Full`, `ValueError`, `OSError`, ...)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shoal import _core, _stdlib
+
+if TYPE_CHECKING:
+    from multiprocessing import AuthenticationError, BufferTooShort, ProcessError, TimeoutError
+else:
+    AuthenticationError = _stdlib.context.AuthenticationError
+    BufferTooShort = _stdlib.context.BufferTooShort
+    TimeoutError = _stdlib.context.TimeoutError
+    ProcessError = _stdlib.context.ProcessError
+
+__all__ = [
+    "AuthenticationError",
+    "BufferTooShort",
+    "CorruptRecord",
+    "ProcessError",
+    "SegmentError",
+    "TimeoutError",
+    "WorkerDied",
+]
+
+
+class SegmentError(ProcessError):
+    """A descriptor does not lead to the shared memory that was asked for. The message says what was found there."""
+
+
+class CorruptRecord(ProcessError):  # noqa: N818  a name that says what happened
+    """What came out of a queue is no record as Shoal writes it: something has overwritten the shared memory."""
+
+
+class WorkerDied(ProcessError):  # noqa: N818
+    """A pool's worker process ended while it was running a task, or before it could take one.
+
+    `pid` and `exitcode` are the worker's (negative: the signal that killed it), `worker` its number in the pool, `task`
+    the index of the task's first item in `map` and its relatives (0 in `apply`); None where there is none.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        pid: int | None = None,
+        exitcode: int | None = None,
+        worker: int | None = None,
+        task: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.pid = pid
+        self.exitcode = exitcode
+        self.worker = worker
+        self.task = task
+
+
+_core.set_error_types({"SegmentError": SegmentError, "CorruptRecord": CorruptRecord, "ProcessError": ProcessError})

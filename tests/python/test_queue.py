@@ -1,0 +1,263 @@
+"""shoal.Queue and SimpleQueue as a multiprocessing program sees them."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import queue
+import select
+import signal
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import shoal
+
+
+class NotPicklable:
+    def __reduce__(self) -> Any:
+        raise TypeError("a NotPicklable cannot be pickled")
+
+
+def square_all(numbers: Any, squares: Any) -> None:
+    while (number := numbers.get()) is not None:
+        squares.put(number * number)
+
+
+def put_then_idle(numbers: Any, ready: Any) -> None:
+    numbers.put("from the dead")
+    ready.set()
+    signal.pause()
+
+
+def test_items_leave_in_the_order_they_came(context: Any) -> None:
+    numbers, squares = context.Queue(), context.SimpleQueue()
+    child = context.Process(target=square_all, args=(numbers, squares))
+    child.start()
+    for number in range(100):
+        numbers.put(number)
+    numbers.put(None)
+    assert [squares.get() for _ in range(100)] == [number * number for number in range(100)]
+    child.join()
+    assert child.exitcode == 0
+
+
+def test_a_full_queue_raises_full_at_once_or_after_the_timeout() -> None:
+    bounded = shoal.Queue(1)
+    bounded.put("first")
+    assert bounded.full()
+    with pytest.raises(queue.Full):
+        bounded.put_nowait("second")
+    with pytest.raises(queue.Full):
+        bounded.put("second", block=False)
+    started = time.monotonic()
+    with pytest.raises(queue.Full):
+        bounded.put("second", timeout=0.05)
+    assert time.monotonic() - started >= 0.05
+    assert bounded.qsize() == 1
+
+
+def test_an_empty_queue_raises_empty_at_once_or_after_the_timeout() -> None:
+    empty = shoal.Queue()
+    assert empty.empty()
+    with pytest.raises(queue.Empty):
+        empty.get_nowait()
+    with pytest.raises(queue.Empty):
+        empty.get(False)
+    started = time.monotonic()
+    with pytest.raises(queue.Empty):
+        empty.get(True, 0.05)
+    assert time.monotonic() - started >= 0.05
+
+
+def test_signatures_are_those_of_multiprocessing() -> None:
+    any_queue = shoal.Queue(maxsize=2, ctx=shoal.get_context("spawn"))
+    any_queue.put(obj=1, block=True, timeout=1)
+    any_queue.put(2, True, None)
+    assert any_queue.get(block=True, timeout=1) == 1
+    assert any_queue.get(True, 1) == 2
+
+
+def test_an_unpicklable_object_raises_at_the_caller_and_is_named() -> None:
+    target = shoal.Queue()
+    with pytest.raises(TypeError, match="NotPicklable"):
+        target.put(NotPicklable())
+    with pytest.raises((pickle.PicklingError, AttributeError), match="lambda"):
+        target.put(lambda: None)
+    assert target.empty()
+    target.put("still works")
+    assert target.get() == "still works"
+
+
+def test_a_subclass_with_multiprocessings_error_hook_gets_the_error_there() -> None:
+    class Hooked(shoal.Queue[Any]):
+        failed: Any = None
+
+        def _on_queue_feeder_error(self, e: Exception, obj: Any) -> None:  # type: ignore[override]
+            self.failed = (e, obj)
+
+    hooked = Hooked(1)
+    unpicklable = NotPicklable()
+    hooked.put(unpicklable)
+    assert isinstance(hooked.failed[0], TypeError)
+    assert hooked.failed[1] is unpicklable
+    hooked.put(1)
+    with pytest.raises(queue.Full):
+        hooked.put(2, block=False)
+
+
+def test_a_closed_queue_says_so_and_others_go_on(context: Any) -> None:
+    numbers, squares = context.Queue(), context.Queue()
+    child = context.Process(target=square_all, args=(numbers, squares))
+    child.start()
+    numbers.put(3)
+    numbers.put(None)
+    numbers.close()
+    with pytest.raises(ValueError, match="is closed"):
+        numbers.put(4)
+    with pytest.raises(ValueError, match="is closed"):
+        numbers.get()
+    assert squares.get(timeout=30) == 9
+    child.join()
+
+
+def test_there_is_no_thread_to_join() -> None:
+    unjoined = shoal.Queue()
+    threads = threading.active_count()
+    unjoined.put("x" * 1_000_000)
+    assert threading.active_count() == threads
+    unjoined.cancel_join_thread()
+    with pytest.raises(AssertionError, match="not closed"):
+        unjoined.join_thread()
+    unjoined.close()
+    unjoined.join_thread()
+
+
+def test_a_queue_outlives_the_process_that_filled_it(context: Any) -> None:
+    left, ready = context.Queue(), context.Event()
+    child = context.Process(target=put_then_idle, args=(left, ready))
+    child.start()
+    assert ready.wait(30)
+    child.kill()
+    child.join()
+    assert left.get(timeout=30) == "from the dead"
+
+
+def make_and_hand_over(through: Any) -> None:
+    own = shoal.Queue()
+    own.put("made by the dead")
+    heir = shoal.Process(target=square_root_of_get, args=(own, through))
+    heir.start()
+    os._exit(0)  # neither joins nor closes anything
+
+
+def square_root_of_get(own: Any, through: Any) -> None:
+    shoal.parent_process().join()  # type: ignore[union-attr]
+    own.put("and added by the heir")
+    through.put([own.get(timeout=30), own.get(timeout=30)])
+
+
+def test_a_queue_goes_on_after_its_creator_died() -> None:
+    through = shoal.Queue()
+    creator = shoal.Process(target=make_and_hand_over, args=(through,))
+    creator.start()
+    creator.join()
+    assert through.get(timeout=30) == ["made by the dead", "and added by the heir"]
+
+
+def test_pickling_outside_of_a_start_is_refused() -> None:
+    for shared in (shoal.Queue(), shoal.SimpleQueue(), shoal.Lock(), shoal.Event()):
+        with pytest.raises(RuntimeError, match=rf"{type(shared).__name__} objects should only be shared"):
+            pickle.dumps(shared)
+    with pytest.raises(RuntimeError, match="Queue objects should only be shared"):
+        shoal.Queue().put(shoal.Queue())
+
+
+def test_a_queue_polls_readable_while_it_is_not_empty() -> None:
+    polled = shoal.Queue()
+    poll = select.poll()
+    poll.register(polled.fileno(), select.POLLIN)
+    assert not poll.poll(0)
+    polled.put(1)
+    polled.put(2)
+    assert poll.poll(0)
+    polled.get()
+    assert poll.poll(0)
+    polled.get()
+    assert not poll.poll(0)
+
+
+def test_the_reader_end_can_be_waited_for_like_a_connection() -> None:
+    waited = shoal.Queue()
+    reader = waited._reader
+    assert not reader.poll()
+    assert not reader.poll(0.01)
+    assert shoal.connection.wait([reader], timeout=0) == []
+    waited.put("item")
+    assert shoal.connection.wait([reader], timeout=30) == [reader]
+    assert reader.poll(30)
+    assert reader.recv() == "item"
+
+
+def test_get_runs_signal_handlers_and_goes_on(context: Any, eventually: Callable[..., None]) -> None:
+    seen: list[int] = []
+    target = shoal.Queue()
+
+    def handle(number: int, frame: Any) -> None:
+        seen.append(number)
+        target.put("put by the handler")
+
+    before = signal.signal(signal.SIGUSR1, handle)
+    try:
+        timer = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGUSR1))
+        timer.start()
+        assert target.get(timeout=30) == "put by the handler"
+        assert seen == [signal.SIGUSR1]
+        timer.join()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+def test_a_signal_handler_that_raises_ends_get() -> None:
+    class Enough(Exception):  # noqa: N818
+        pass
+
+    def handle(number: int, frame: Any) -> None:
+        raise Enough
+
+    before = signal.signal(signal.SIGUSR1, handle)
+    try:
+        timer = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGUSR1))
+        timer.start()
+        with pytest.raises(Enough):
+            shoal.Queue().get(timeout=30)
+        timer.join()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.mark.usefixtures("no_leaks")
+def test_queues_leave_no_descriptors_behind() -> None:
+    for _ in range(20):
+        shoal.Queue().put(1)
+        shoal.SimpleQueue().fileno()
+
+
+def test_out_of_descriptors_is_an_oserror(run: Callable[..., Any]) -> None:
+    ended = run(
+        "-c",
+        "import resource, shoal\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))\n"
+        "kept = []\n"
+        "try:\n"
+        "    while True: kept.append(shoal.Queue())\n"
+        "except OSError as error: print(len(kept) > 10, error)\n"
+        "kept[0].put(1)\n"
+        "print(kept[0].get())\n",
+    )
+    assert ended.status == 0, ended
+    assert ended.out.startswith("True "), ended
+    assert ended.out.endswith("\n1\n"), ended
