@@ -376,15 +376,15 @@ nb::object decode_object(encoding tag, const_bytes bytes) {
                                         "the shared memory.");
 }
 
-encoded_object& thread_encoder() {
-  thread_local encoded_object encoder;
+encoded_object& shared_encoder() {
+  static encoded_object encoder;
   return encoder;
 }
 
 namespace {
 
 record& spare_record() {
-  thread_local record spare;
+  static record spare;
   return spare;
 }
 

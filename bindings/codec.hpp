@@ -50,10 +50,11 @@ class encoded_object {
 /// @throws nb::python_error  whatever unpickling raises. @throws shoal::error  errc::corrupt_record.
 [[nodiscard]] nanobind::object decode_object(encoding tag, const_bytes bytes);
 
-/// The calling thread's encoder.
-[[nodiscard]] encoded_object& thread_encoder();
+/// The encoder of all calls. Guarded by the GIL: whoever releases it before the parts are used must copy them first.
+[[nodiscard]] encoded_object& shared_encoder();
 
-/// A record lent to one receiving call, and kept for the thread's next one, since decoding may run Python code that receives.
+/// A record lent to one receiving call and then kept for the next one. Lent, since the call may release the GIL, and decoding may
+/// run Python code that receives something itself. Made and destroyed with the GIL held.
 class borrowed_record {
  public:
   borrowed_record();

@@ -32,12 +32,12 @@ class object_queue {
 
   /// @return false if the queue stayed full.
   bool put(PyObject* object, deadline until) {
-    encoded_object& encoded = thread_encoder();
+    encoded_object& encoded = shared_encoder();
     const nb::object kept = encoded.encode(object);
     const encoding tag = encoded.tag();
     queue_status status = queue_.push(tag, encoded.parts(), no_waiting);
     if (status == queue_status::timed_out && until != no_waiting) {
-      // A signal handler that runs meanwhile may put something as well, with this thread's encoder.
+      // A signal handler that runs meanwhile may put something as well, with the same encoder.
       const std::vector<std::byte> bytes = encoded.copy();
       status = wait_without_gil([&] { return queue_.push(tag, const_bytes(bytes), until); }, queue_status::interrupted);
     }

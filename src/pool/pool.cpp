@@ -247,7 +247,9 @@ class pool::impl {
 };
 
 pool::pool() : pool(usable_processors()) {}
-pool::pool(std::size_t workers) : size_(checked(workers)), impl_(std::make_unique<impl>(workers)) {}
+pool::pool(std::size_t workers) : size_(checked(workers)) {
+  impl_ = std::make_unique<impl>(workers);  // null until then, also in the workers: see state()
+}
 
 pool::~pool() {
   if (!impl_->is_owner()) {
@@ -257,7 +259,7 @@ pool::~pool() {
 }
 
 pool::impl& pool::state() const {
-  // The first workers were forked while there was no impl_ yet.
+  // The first workers were forked while impl_ was null still.
   if (impl_ == nullptr || !impl_->is_owner()) {
     throw std::logic_error(
         "a pool was used in another process than the one that made it, such as in one of its own tasks. Return what is to be done "

@@ -25,9 +25,8 @@ class byte_queue::impl {
 
   queue_status push(encoding tag, std::span<const const_bytes> parts, deadline until) {
     const auto may_succeed = [&] { return queue_.free_slots() > 0 || queue_.is_closed(); };
-    const auto worthwhile = [&] { return queue_.free_slots() >= std::min(queue_.capacity(), batch); };
     const queue_status status =
-        repeat([&] { return queue_.push(tag, parts, until); }, may_succeed, worthwhile, queue_.space(), until);
+        repeat([&] { return queue_.push(tag, parts, until); }, may_succeed, queue_.space(), until);
     if (status == queue_status::ok) {
       queue_.items().notify(1);
     }
@@ -36,9 +35,8 @@ class byte_queue::impl {
 
   queue_status pop(record& out, std::atomic<std::uint64_t>* claim, deadline until) {
     const auto may_succeed = [&] { return queue_.size() != 0 || queue_.is_closed(); };
-    const auto worthwhile = [&] { return queue_.size() >= batch; };
     const queue_status status =
-        repeat([&] { return queue_.pop(out, claim, until); }, may_succeed, worthwhile, queue_.items(), until);
+        repeat([&] { return queue_.pop(out, claim, until); }, may_succeed, queue_.items(), until);
     if (status == queue_status::ok && queue_.capacity() != 0) {
       queue_.space().notify(1);
     }
@@ -50,12 +48,9 @@ class byte_queue::impl {
     return steady_clock::now() >= until ? queue_status::timed_out : queue_status::interrupted;
   }
 
-  static constexpr std::uint64_t batch = 8;
-
-  // Attempts, and waits for `may_succeed` between attempts, preferably until it is `worthwhile`.
-  template <class Attempt, class MaySucceed, class Worthwhile>
-  queue_status repeat(Attempt attempt, MaySucceed may_succeed, Worthwhile worthwhile, sync::event_count& changed,
-                      deadline until) {
+  // Attempts, and waits for `may_succeed` between attempts.
+  template <class Attempt, class MaySucceed>
+  queue_status repeat(Attempt attempt, MaySucceed may_succeed, sync::event_count& changed, deadline until) {
     for (;;) {
       switch (attempt()) {
         case shared_queue::outcome::done:
@@ -70,7 +65,7 @@ class byte_queue::impl {
           }
           break;
       }
-      switch (sync::wait_for(may_succeed, worthwhile, changed, spin_, until)) {
+      switch (sync::wait_for(may_succeed, changed, spin_, until)) {
         case sync::wait_result::done:
           break;
         case sync::wait_result::timed_out:

@@ -181,10 +181,15 @@ shared_queue::outcome shared_queue::push(encoding tag, std::span<const const_byt
   }
   const std::uint64_t count = tail.pushed.count();
   if (control_->capacity != 0 && count - tail.popped_seen >= control_->capacity) {
-    tail.popped_seen = popped();
-    if (count - tail.popped_seen >= control_->capacity) {
+    const auto room = [&] {
+      tail.popped_seen = popped();
+      return tail.popped_seen + control_->capacity - count;
+    };
+    const std::uint64_t found = room();
+    if (found == 0) {
       return outcome::not_now;
     }
+    room_(found, room);
   }
   position at = tail.pushed.get();
   const chunk& current = chunk_at(at.chunk);
@@ -214,11 +219,16 @@ shared_queue::outcome shared_queue::pop(record& out, std::atomic<std::uint64_t>*
   const std::uint64_t count = head.popped.count();
   if (count == head.pushed_seen) {
     const bool was_closed = is_closed();  // read first: nothing is pushed after it was set
-    head.pushed_seen = pushed();
-    if (count == head.pushed_seen) {
+    const auto arrivals = [&] {
+      head.pushed_seen = pushed();
+      return head.pushed_seen - count;
+    };
+    const std::uint64_t found = arrivals();
+    if (found == 0) {
       lower_readiness();
       return was_closed ? outcome::closed : outcome::not_now;
     }
+    arrivals_(found, arrivals);
   }
   position at = head.popped.get();
   check_chunk(at.chunk);

@@ -6,6 +6,7 @@
 
 #include "memory/segment.hpp"
 #include "os/event_fd.hpp"
+#include "queue/batching.hpp"
 #include "queue/layout.hpp"
 #include "shoal/byte_queue.hpp"
 
@@ -67,6 +68,8 @@ class shared_queue {
   os::event_fd readiness_;
   control* control_;
   chunk* table_;
+  batching room_;
+  batching arrivals_;
 };
 
 }  // namespace shoal::queue

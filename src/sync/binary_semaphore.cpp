@@ -10,7 +10,7 @@ bool binary_semaphore::try_acquire() noexcept {
 wait_result binary_semaphore::acquire_until(deadline until) {
   const auto free = [this] { return is_free(); };
   while (!try_acquire()) {
-    if (const wait_result result = wait_for(free, free, shared().released, spin_, until); result != wait_result::done) {
+    if (const wait_result result = wait_for(free, shared().released, spin_, until); result != wait_result::done) {
       return result;
     }
   }

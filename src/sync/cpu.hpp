@@ -15,6 +15,12 @@ inline void pause() noexcept {
 #endif
 }
 
+inline void pause_for(int count) noexcept {
+  for (int i = 0; i < count; ++i) {
+    pause();
+  }
+}
+
 /// True if this process may run on more than one processor; where not, whoever is waited for cannot run while we spin.
 [[nodiscard]] bool has_several_cpus() noexcept;
 

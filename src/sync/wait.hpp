@@ -15,17 +15,16 @@ enum class wait_result {
   interrupted,  ///< a signal handler ran, or a second has passed: wait again to go on
 };
 
-/// Waits until `condition()` may be true: spins while that pays, lingers for `worthwhile()` (see adaptive_spin), then sleeps until
-/// `changed` is notified. `condition` must read with sequential consistency.
-template <class Condition, class Worthwhile>
-wait_result wait_for(Condition condition, Worthwhile worthwhile, event_count& changed, adaptive_spin& spin,
-                     deadline until) {
+/// Waits until `condition()` may be true: spins while that pays, then sleeps until `changed` is notified. `condition` must read
+/// with sequential consistency.
+template <class Condition>
+wait_result wait_for(Condition condition, event_count& changed, adaptive_spin& spin, deadline until) {
   using std::chrono::steady_clock;
   const deadline begin = steady_clock::now();
   if (begin >= until) {
     return wait_result::timed_out;
   }
-  bool undisturbed = spin(condition, worthwhile, until);
+  bool undisturbed = spin(condition, until);
   if (!undisturbed) {
     const std::uint32_t key = changed.prepare_wait();
     undisturbed = condition() || changed.wait(key, until);
