@@ -6,9 +6,11 @@ process attaches to it through the descriptors that it has inherited or received
 Any process may be killed at any instruction: the others go on.
 """
 
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
-_T = TypeVar("_T")
+from typing_extensions import TypeVar
+
+_T = TypeVar("_T", default=Any)
 
 __version__: str
 

@@ -15,6 +15,9 @@ from shoal import _stdlib, pool, queues, synchronize
 
 if TYPE_CHECKING:
     from multiprocessing import context as _standard
+    from multiprocessing.synchronize import Lock, RLock
+
+    _AnyLock = synchronize.Lock | Lock | RLock
 else:
     _standard = _stdlib.context
 
@@ -82,6 +85,10 @@ class BaseContext(_standard.BaseContext):
     Lock = synchronize.Lock  # type: ignore[assignment]
     Queue = queues.Queue  # type: ignore[assignment]
     SimpleQueue = queues.SimpleQueue  # type: ignore[assignment]
+
+    if TYPE_CHECKING:
+
+        def Condition(self, lock: _AnyLock | None = None) -> synchronize.Condition: ...  # noqa: N802
 
     @property
     def Pool(self) -> type[pool.Pool]:  # type: ignore[override]  # noqa: N802

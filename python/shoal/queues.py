@@ -14,20 +14,25 @@ import traceback
 from queue import Empty as Empty
 from queue import Full as Full
 from types import GenericAlias
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from shoal import _core, _stdlib
 
 __all__ = ["JoinableQueue", "Queue", "SimpleQueue"]
 
-T = TypeVar("T")
-
 if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
     from multiprocessing.queues import JoinableQueue
 
+    from typing_extensions import TypeVar
+
     from shoal._core import Queue as _Native
+
+    T = TypeVar("T", default=Any)
 else:
+    from typing import TypeVar
+
+    T = TypeVar("T")
     JoinableQueue = _stdlib.queues.JoinableQueue
 
     class _Native(_core.Queue):
@@ -127,6 +132,12 @@ class SimpleQueue(_Shared[T]):
 
     def __init__(self, *, ctx: BaseContext | None = None) -> None:
         super().__init__()
+
+    def empty(self) -> bool:
+        """Whether it is empty. Raises OSError once this handle is closed, as in multiprocessing."""
+        if self.closed:
+            raise OSError("handle is closed")
+        return super().empty()
 
 
 class _End:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 import shoal
 
 # No test waits longer than this for anything; on a loaded machine a fresh interpreter takes a second to start.

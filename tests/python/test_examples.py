@@ -1,0 +1,142 @@
+"""The examples do what they say; the ones in the README too."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from examples_support import EXAMPLES, ROOT, cpp_example
+
+CENSUS = str(EXAMPLES / "source_census.py")
+
+DOCUMENTS = [ROOT / "README.md", EXAMPLES / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+@pytest.fixture
+def tree(program: Callable[..., Path]) -> Path:
+    """A folder of Python files, among them some that cannot be parsed and some that do not count."""
+    program("import os\nimport sys, json\n\nclass A:\n    def one(self):\n        return one()\n", "tree/a.py")
+    program("from os import path\nfrom . import a\n\nasync def two():\n    pass\n    one()\ntwo()", "tree/deep/b.py")
+    program("def one():\n    pass\n", "tree/deep/c.py")
+    program("", "tree/empty.py")
+    program("print 'an older Python'\n", "tree/old.py")
+    program("import os\n", "tree/site-packages/other.py")
+    program("import os\n", "tree/text.txt")
+    folder = program("a\0b\n", "tree/binary.py").parent
+    for number in range(30):
+        program(f"import os\n\n\ndef function_{number}():\n    function_{number}()\n", f"tree/many/f{number}.py")
+    return folder
+
+
+def census(run: Callable[..., Any], folder: Path, *before: str, options: tuple[str, ...] = ()) -> Any:
+    ended = run(*before, CENSUS, str(folder), "--json", "/dev/stdout", *options)
+    assert ended.status == 0, ended
+    assert ended.err == "", ended
+    return json.loads(ended.out)
+
+
+def test_the_census_counts_what_is_there(run: Callable[..., Any], tree: Path) -> None:
+    report = census(run, tree, options=("--serial",))
+    assert report == {
+        "files": 36,
+        "unparsable": ["binary.py", "old.py"],
+        "lines": 6 + 7 + 2 + 0 + 1 + 1 + 30 * 5,
+        "functions": 3 + 30,
+        "classes": 1,
+        "imports": 4 + 30,
+        "longest": [3, "deep/b.py", 4, "two"],
+        "most imported": [["os", 32], ["json", 1], ["sys", 1]],
+        # `one` is defined twice, so nobody knows which of the two is called.
+        "most called": [
+            [name, 1] for name in ("function_0", "function_1", "function_10", "function_11", "function_12")
+        ],
+    }
+
+
+@pytest.mark.parametrize("workers", ["1", "3"])
+def test_the_census_is_the_same_serially_with_the_standard_library_and_with_shoal(
+    run: Callable[..., Any], tree: Path, workers: str
+) -> None:
+    expected = census(run, tree, options=("--serial",))
+    assert census(run, tree, options=("--workers", workers)) == expected
+    assert census(run, tree, "-m", "shoal", options=("--workers", workers)) == expected
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_the_census_runs_with_every_start_method(
+    run: Callable[..., Any], program: Callable[..., Path], tree: Path, method: str
+) -> None:
+    expected = census(run, tree, options=("--serial",))
+    program(Path(CENSUS).read_text(), "census.py")
+    program(
+        f"""
+        import multiprocessing
+        import census
+
+        if __name__ == "__main__":
+            multiprocessing.set_start_method("{method}")
+            census.main()
+        """
+    )
+    ended = run("-m", "shoal", "program.py", str(tree), "--workers", "2", "--json", "report.json")
+    assert ended.status == 0, ended
+    assert json.loads((tree.parent / "report.json").read_text()) == expected
+
+
+def test_the_census_of_an_empty_folder_is_a_report_too(run: Callable[..., Any], tmp_path: Path) -> None:
+    ended = run("-m", "shoal", CENSUS, str(tmp_path))
+    assert ended.status == 0, ended
+    assert "0 files" in ended.out
+
+
+@pytest.mark.parametrize(("arguments", "complaint"), [(["/nowhere"], "/nowhere"), (["--workers", "0"], "--workers")])
+def test_the_census_explains_wrong_arguments(run: Callable[..., Any], arguments: list[str], complaint: str) -> None:
+    ended = run("-m", "shoal", CENSUS, *arguments)
+    assert ended.status == 2
+    assert complaint in ended.err
+
+
+def test_its_cpp_sibling_finds_the_same_files_and_lines(run: Callable[..., Any], tree: Path) -> None:
+    report = census(run, tree, options=("--serial",))
+    out = subprocess.run([cpp_example("source_census"), tree], capture_output=True, text=True, check=True, timeout=60)
+    assert out.stdout.splitlines()[:2] == [f"{report['files']} files", f"{report['lines']} lines"]
+
+
+def test_its_cpp_sibling_says_which_folder_it_did_not_find() -> None:
+    ended = subprocess.run(
+        [cpp_example("source_census"), "/nowhere"], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert ended.returncode == 1
+    assert "/nowhere" in ended.stderr
+
+
+def test_every_example_is_listed() -> None:
+    listed = set(re.findall(r"\[`(\w+\.\w+)`\]", (EXAMPLES / "README.md").read_text()))
+    assert listed == {path.name for path in EXAMPLES.iterdir() if path.suffix in (".py", ".cpp")}
+
+
+def test_the_readmes_python_examples_run_and_print_what_it_says(run: Callable[..., Any], program: Any) -> None:
+    readme = (ROOT / "README.md").read_text()
+    examples = re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```", readme, re.DOTALL)
+    assert examples, "the README has no Python example that is followed by its output"
+    for source, output in examples:
+        program(source)
+        ended = run("program.py")
+        assert ended.status == 0, ended
+        assert without_numbers(ended.out) == without_numbers(output)
+
+
+def without_numbers(text: str) -> str:
+    return re.sub(r"worker \d+ \(pid \d+\)", "worker N (pid N)", text)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(document: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text())
+    missing = [link for link in links if not (document.parent / link).exists()]
+    assert not missing
