@@ -5,6 +5,7 @@
 #include <Python.h>
 
 #include <new>
+#include <stdexcept>
 #include <string>
 
 #include "shoal/error.hpp"
@@ -80,12 +81,16 @@ void set_error_from_current_exception() noexcept {
     raised.restore();
   } catch (const shoal::error& failure) {
     PyErr_SetString(type_of(failure), failure.what());
+  } catch (const std::invalid_argument& failure) {
+    PyErr_SetString(PyExc_ValueError, failure.what());
   } catch (const std::bad_alloc&) {
     PyErr_SetString(PyExc_MemoryError, "no shared memory left for this object; what is there already is not affected");
   } catch (const std::system_error& failure) {
     set_error_of(failure);
   } catch (const std::exception& failure) {
     PyErr_SetString(PyExc_RuntimeError, failure.what());
+  } catch (...) {
+    PyErr_SetString(PyExc_SystemError, "an exception of unknown type in shoal._core");
   }
 }
 

@@ -1,7 +1,11 @@
 #include <nanobind/stl/optional.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <chrono>
+#include <memory>
 #include <optional>
+#include <stdexcept>
 #include <system_error>
 
 #include "bind.hpp"
@@ -17,44 +21,51 @@ namespace {
 /// shoal._core.ProcessHandle: a child, until it is closed.
 class process_handle {
  public:
-  explicit process_handle(pid_t pid) : process_(os::pidfd::open(pid)) {}
+  explicit process_handle(pid_t pid) : process_(std::make_shared<os::pidfd>(os::pidfd::open(pid))) {}
 
-  [[nodiscard]] int descriptor() const { return usable().get(); }
+  [[nodiscard]] int descriptor() const { return usable()->get(); }
 
   std::optional<int> wait(std::optional<double> timeout) {
     if (exit_code_) {
       return exit_code_;
     }
+    const std::shared_ptr<os::pidfd> process = usable();  // kept open, should another thread close this meanwhile
     const deadline until = deadline_of(timeout);
-    const auto ended = [&] { return usable().wait_until(until); };
     using result = os::pidfd::wait_result;
-    if ((until == no_waiting ? ended() : wait_without_gil(ended, result::interrupted)) == result::ended) {
-      exit_code_ = reap();
+    // No longer than a second at a time: a signal may arrive just before the system call that it would have interrupted.
+    const auto ended = [&] {
+      const deadline next_look = std::min(until, after(std::chrono::seconds(1)));
+      const result how = process->wait_until(next_look);
+      return how == result::timed_out && next_look < until ? result::interrupted : how;
+    };
+    if ((until == no_waiting ? process->wait_until(no_waiting) : wait_without_gil(ended, result::interrupted)) ==
+        result::ended) {
+      exit_code_ = reap(*process);
     }
     return exit_code_;
   }
 
   void send_signal(int signal) const {
     if (!exit_code_) {
-      usable().send_signal(signal);
+      usable()->send_signal(signal);
     }
   }
 
   void close() { process_.reset(); }
 
  private:
-  [[nodiscard]] const os::pidfd& usable() const {
-    if (!process_) {
+  [[nodiscard]] std::shared_ptr<os::pidfd> usable() const {
+    if (process_ == nullptr) {
       throw std::invalid_argument("the process handle is closed");
     }
-    return *process_;
+    return process_;
   }
 
   /// As `multiprocessing` gives it: negative for a signal, 255 where somebody else has reaped the child.
-  int reap() {
+  static int reap(os::pidfd& process) {
     constexpr int unknown = 255;
     try {
-      const std::optional<exit_status> status = process_->try_reap();
+      const std::optional<exit_status> status = process.try_reap();
       return !status ? unknown : status->exited() ? status->code() : -status->signal();
     } catch (const std::system_error& failure) {
       if (failure.code() != std::errc::no_child_process) {
@@ -64,7 +75,7 @@ class process_handle {
     }
   }
 
-  std::optional<os::pidfd> process_;
+  std::shared_ptr<os::pidfd> process_;
   std::optional<int> exit_code_;
 };
 

@@ -9,9 +9,11 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "codec.hpp"
 #include "errors.hpp"
+#include "plain_method.hpp"
 #include "shoal/byte_queue.hpp"
 #include "shoal/error.hpp"
 #include "waiting.hpp"
@@ -36,10 +38,14 @@ class object_queue {
     const nb::object kept = encoded.encode(object);
     const encoding tag = encoded.tag();
     queue_status status = queue_.push(tag, encoded.parts(), no_waiting);
-    if (status == queue_status::timed_out && until != no_waiting) {
+    if (goes_on(status, until)) {
       // A signal handler that runs meanwhile may put something as well, with the same encoder.
       const std::vector<std::byte> bytes = encoded.copy();
-      status = wait_without_gil([&] { return queue_.push(tag, const_bytes(bytes), until); }, queue_status::interrupted);
+      const auto push = [&](deadline limit) { return queue_.push(tag, const_bytes(bytes), limit); };
+      do {
+        status = wait_for_queue(push, until);
+        // A queue without bound is never full: somebody is at work there still.
+      } while (status == queue_status::timed_out && until == no_waiting && queue_.capacity() == 0);
     }
     if (status == queue_status::closed) {
       throw error(errc::closed, "put on a queue that another process has closed to new items");
@@ -51,8 +57,8 @@ class object_queue {
   std::optional<nb::object> get(deadline until) {
     borrowed_record record;
     queue_status status = queue_.pop(*record, no_waiting);
-    if (status == queue_status::timed_out && until != no_waiting) {
-      status = wait_without_gil([&] { return queue_.pop(*record, until); }, queue_status::interrupted);
+    if (goes_on(status, until)) {
+      status = wait_for_queue([&](deadline limit) { return queue_.pop(*record, limit); }, until);
     }
     if (status == queue_status::closed) {
       throw error(errc::closed, "get from a queue that was closed to new items and is empty");
@@ -68,63 +74,18 @@ class object_queue {
   bool closed_ = false;
 };
 
-PyObject* queue_exception(const char* name) {
-  return nb::object(nb::module_::import_("queue").attr(name)).release().ptr();
+PyObject* full_exception() {
+  static PyObject* const full = nb::object(nb::module_::import_("queue").attr("Full")).release().ptr();
+  return full;
 }
 
-// The four methods that programs call in a loop are plain CPython methods: they parse their arguments in less time than a
-// general argument parser takes to look up their names.
-
-/// Arguments `block` and `timeout` behind `first` positional ones, as in `queue.Queue.put` and `get`.
-deadline parse_waiting(const char* method, PyObject* const* arguments, Py_ssize_t count, PyObject* keywords,
-                       Py_ssize_t first) {
-  std::array<PyObject*, 2> given{};  // block, timeout
-  if (count > first + 2) {
-    PyErr_Format(PyExc_TypeError, "%s() takes at most %zd arguments (%zd given)", method, first + 2, count);
-    throw nb::python_error();
-  }
-  for (Py_ssize_t i = first; i < count; ++i) {
-    given[static_cast<std::size_t>(i - first)] = arguments[i];
-  }
-  for (Py_ssize_t i = 0; keywords != nullptr && i < PyTuple_GET_SIZE(keywords); ++i) {
-    PyObject* const name = PyTuple_GET_ITEM(keywords, i);
-    const bool is_block = PyUnicode_CompareWithASCIIString(name, "block") == 0;
-    const bool is_timeout = PyUnicode_CompareWithASCIIString(name, "timeout") == 0;
-    if ((!is_block && !is_timeout) || given[is_block ? 0 : 1] != nullptr) {
-      PyErr_Format(PyExc_TypeError,
-                   is_block || is_timeout ? "%s() got multiple values for argument '%U'"
-                                          : "%s() got an unexpected keyword argument '%U'",
-                   method, name);
-      throw nb::python_error();
-    }
-    given[is_block ? 0 : 1] = arguments[count + i];
-  }
-  const auto [block, timeout] = given;
-  if (block != nullptr) {
-    const int truth = PyObject_IsTrue(block);
-    if (truth < 0) {
-      throw nb::python_error();
-    }
-    if (truth == 0) {
-      return no_waiting;
-    }
-  }
-  if (timeout == nullptr || timeout == Py_None) {
-    return forever;
-  }
-  const double seconds = PyFloat_AsDouble(timeout);
-  if (seconds == -1.0 && PyErr_Occurred() != nullptr) {
-    throw nb::python_error();
-  }
-  return after(std::chrono::duration<double>(seconds));
+PyObject* empty_exception() {
+  static PyObject* const empty = nb::object(nb::module_::import_("queue").attr("Empty")).release().ptr();
+  return empty;
 }
 
 object_queue& usable_queue(PyObject* self) {
-  if (!nb::inst_ready(self)) {
-    PyErr_Format(PyExc_RuntimeError, "%s.__init__ did not call super().__init__()", Py_TYPE(self)->tp_name);
-    throw nb::python_error();
-  }
-  auto& queue = *nb::inst_ptr<object_queue>(self);
+  auto& queue = instance_of<object_queue>(self);
   if (queue.closed()) {
     PyErr_Format(PyExc_ValueError, "Queue %R is closed", self);
     throw nb::python_error();
@@ -133,81 +94,65 @@ object_queue& usable_queue(PyObject* self) {
 }
 
 PyObject* raise_full() {
-  static PyObject* const full = queue_exception("Full");
-  PyErr_SetNone(full);
+  PyErr_SetNone(full_exception());
   return nullptr;
 }
 
 PyObject* raise_empty() {
-  static PyObject* const empty = queue_exception("Empty");
-  PyErr_SetNone(empty);
+  PyErr_SetNone(empty_exception());
   return nullptr;
 }
 
-PyObject* put(PyObject* self, PyObject* const* arguments, Py_ssize_t count, PyObject* keywords) noexcept {
-  try {
-    object_queue& queue = usable_queue(self);
-    PyObject* object = count > 0 ? arguments[0] : nullptr;
-    deadline until = forever;
-    if (object == nullptr && keywords != nullptr && PyTuple_GET_SIZE(keywords) > 0 &&
-        PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(keywords, 0), "obj") == 0) {
-      object = arguments[0];
-      const nb::object rest = nb::steal(PyTuple_GetSlice(keywords, 1, PyTuple_GET_SIZE(keywords)));
-      until = parse_waiting("put", arguments + 1, 0, rest.ptr(), 0);
-    } else if (object == nullptr) {
-      PyErr_SetString(PyExc_TypeError, "put() missing 1 required positional argument: 'obj'");
-      return nullptr;
-    } else if (count > 1 || keywords != nullptr) {
-      until = parse_waiting("put", arguments, count, keywords, 1);
-    }
-    if (!queue.put(object, until)) {
-      return raise_full();
-    }
-    Py_RETURN_NONE;
-  } catch (...) {
-    set_error_from_current_exception();
-    return nullptr;
+PyObject* put_until(PyObject* self, PyObject* object, deadline until) {
+  if (!usable_queue(self).put(object, until)) {
+    return raise_full();
   }
+  Py_RETURN_NONE;
+}
+
+PyObject* get_until(PyObject* self, deadline until) {
+  std::optional<nb::object> object = usable_queue(self).get(until);
+  return object ? object->release().ptr() : raise_empty();
+}
+
+PyObject* put(PyObject* self, PyObject* const* arguments, Py_ssize_t count, PyObject* keywords) noexcept {
+  return guarded([&]() -> PyObject* {
+    if (count > 0) {
+      return put_until(self, arguments[0],
+                       count > 1 || keywords != nullptr ? parse_waiting("put", arguments, count, keywords, 1) : forever);
+    }
+    PyObject* object = nullptr;
+    nb::list others;  // the keywords but `obj`, and what they are given
+    std::vector<PyObject*> given;
+    for (Py_ssize_t i = 0; keywords != nullptr && i < PyTuple_GET_SIZE(keywords); ++i) {
+      if (PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(keywords, i), "obj") == 0) {
+        object = arguments[i];
+      } else {
+        others.append(nb::handle(PyTuple_GET_ITEM(keywords, i)));
+        given.push_back(arguments[i]);
+      }
+    }
+    if (object != nullptr) {
+      return put_until(self, object, parse_waiting("put", given.data(), 0, nb::tuple(others).ptr(), 0));
+    }
+    PyErr_SetString(PyExc_TypeError, "put() missing 1 required positional argument: 'obj'");
+    return nullptr;
+  });
 }
 
 PyObject* get(PyObject* self, PyObject* const* arguments, Py_ssize_t count, PyObject* keywords) noexcept {
-  try {
-    object_queue& queue = usable_queue(self);
-    const deadline until =
-        count > 0 || keywords != nullptr ? parse_waiting("get", arguments, count, keywords, 0) : forever;
-    std::optional<nb::object> object = queue.get(until);
-    return object ? object->release().ptr() : raise_empty();
-  } catch (...) {
-    set_error_from_current_exception();
-    return nullptr;
-  }
+  return guarded([&] {
+    return get_until(self,
+                     count > 0 || keywords != nullptr ? parse_waiting("get", arguments, count, keywords, 0) : forever);
+  });
 }
 
 PyObject* put_nowait(PyObject* self, PyObject* object) noexcept {
-  try {
-    if (!usable_queue(self).put(object, no_waiting)) {
-      return raise_full();
-    }
-    Py_RETURN_NONE;
-  } catch (...) {
-    set_error_from_current_exception();
-    return nullptr;
-  }
+  return guarded([&] { return put_until(self, object, no_waiting); });
 }
 
 PyObject* get_nowait(PyObject* self, PyObject* /*unused*/) noexcept {
-  try {
-    std::optional<nb::object> object = usable_queue(self).get(no_waiting);
-    return object ? object->release().ptr() : raise_empty();
-  } catch (...) {
-    set_error_from_current_exception();
-    return nullptr;
-  }
-}
-
-template <class Function>
-PyCFunction as_method(Function function) {
-  return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function));
+  return guarded([&] { return get_until(self, no_waiting); });
 }
 
 void add_methods(nb::handle type) {
@@ -217,11 +162,7 @@ void add_methods(nb::handle type) {
       {"put_nowait", as_method(&put_nowait), METH_O, "put_nowait(obj)"},
       {"get_nowait", as_method(&get_nowait), METH_NOARGS, "get_nowait()"},
   }};
-  for (PyMethodDef& method : methods) {
-    const nb::object descriptor =
-        nb::steal(PyDescr_NewMethod(reinterpret_cast<PyTypeObject*>(type.ptr()), &method));
-    nb::setattr(type, method.ml_name, descriptor);
-  }
+  add_plain_methods(type, methods);
 }
 
 void construct(object_queue* self, std::ptrdiff_t maxsize, std::string label, std::size_t max_bytes,
@@ -237,6 +178,8 @@ void construct(object_queue* self, std::ptrdiff_t maxsize, std::string label, st
 }  // namespace
 
 void bind_queue(nb::module_& module) {
+  (void)empty_exception();  // imports, which must not happen for the first time in the middle of a get
+  (void)full_exception();
   nb::class_<object_queue> type(module, "Queue", nb::is_weak_referenceable());
   type.def("__init__", &construct, nb::arg("maxsize") = 0, nb::kw_only(), nb::arg("label") = "",
            nb::arg("max_bytes") = 0, nb::arg("descriptors") = nb::none())
@@ -248,7 +191,11 @@ void bind_queue(nb::module_& module) {
              return capacity != 0 && self.queue().size() >= capacity;
            })
       .def("close", &object_queue::close)
-      .def("fileno", [](object_queue& self) { return self.queue().native_handle(); })
+      .def("fileno",
+           [](object_queue& self) {
+             (void)wait_without_gil([&] { return self.queue().start_polling(forever); }, queue_status::interrupted);
+             return self.queue().descriptors().readiness;
+           })
       .def("descriptors",
            [](object_queue& self) {
              const queue_descriptors both = self.queue().descriptors();

@@ -1,6 +1,9 @@
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>
+#include <pthread.h>
+#include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <optional>
 #include <stdexcept>
@@ -8,6 +11,7 @@
 #include <utility>
 
 #include "bind.hpp"
+#include "plain_method.hpp"
 #include "sync/binary_semaphore.hpp"
 #include "sync/event.hpp"
 #include "waiting.hpp"
@@ -21,22 +25,27 @@ using location = std::pair<int, std::uint32_t>;
 
 memory::slot_location slot_at(const location& place) { return {place.first, place.second}; }
 
+// getpid() is a system call, and dearer than an uncontended lock.
+std::atomic<pid_t> this_process = [] {
+  ::pthread_atfork(nullptr, nullptr, [] { this_process.store(::getpid(), std::memory_order_relaxed); });
+  return ::getpid();
+}();
+
 /// shoal._core.SemLock: a binary_semaphore, and which thread of this process has taken it, as multiprocessing's own class knows.
 class sem_lock {
  public:
   sem_lock() = default;
   explicit sem_lock(const location& place) : semaphore_(slot_at(place)) {}
 
-  bool acquire(bool block, std::optional<double> timeout) {
+  bool acquire(deadline until) {
     bool acquired = semaphore_.try_acquire();
-    if (!acquired && block && (!timeout || *timeout > 0)) {
-      const deadline until = deadline_of(timeout);
+    if (!acquired && until != no_waiting) {
       acquired = wait_without_gil([&] { return semaphore_.acquire_until(until); }, sync::wait_result::interrupted) ==
                  sync::wait_result::done;
     }
     if (acquired) {
       owner_.store(std::this_thread::get_id(), std::memory_order_relaxed);
-      owner_process_.store(::getpid(), std::memory_order_relaxed);
+      owner_process_.store(this_process, std::memory_order_relaxed);
     }
     return acquired;
   }
@@ -52,7 +61,7 @@ class sem_lock {
   // A forked child finds its parent's owner here, and may even have the same thread id.
   [[nodiscard]] bool is_held() const noexcept {
     return owner_.load(std::memory_order_relaxed) != std::thread::id() &&
-           owner_process_.load(std::memory_order_relaxed) == ::getpid();
+           owner_process_.load(std::memory_order_relaxed) == this_process;
   }
   [[nodiscard]] bool is_mine() const noexcept {
     return is_held() && owner_.load(std::memory_order_relaxed) == std::this_thread::get_id();
@@ -70,6 +79,39 @@ class sem_lock {
   std::atomic<pid_t> owner_process_{0};
 };
 
+PyObject* acquire(PyObject* self, PyObject* const* arguments, Py_ssize_t count, PyObject* keywords) noexcept {
+  return guarded([&] {
+    const deadline until =
+        count > 0 || keywords != nullptr ? parse_waiting("acquire", arguments, count, keywords, 0) : forever;
+    return PyBool_FromLong(instance_of<sem_lock>(self).acquire(until) ? 1 : 0);
+  });
+}
+
+PyObject* release(PyObject* self, PyObject* /*unused*/) noexcept {
+  return guarded([&]() -> PyObject* {
+    instance_of<sem_lock>(self).release();
+    Py_RETURN_NONE;
+  });
+}
+
+PyObject* enter(PyObject* self, PyObject* /*unused*/) noexcept {
+  return guarded([&] { return PyBool_FromLong(instance_of<sem_lock>(self).acquire(forever) ? 1 : 0); });
+}
+
+PyObject* leave(PyObject* self, PyObject* const* /*unused*/, Py_ssize_t /*unused*/) noexcept {
+  return release(self, nullptr);
+}
+
+void add_methods(nb::handle sem_lock_type) {
+  static std::array<PyMethodDef, 4> methods{{
+      {"acquire", as_method(&acquire), METH_FASTCALL | METH_KEYWORDS, "acquire(block=True, timeout=None)"},
+      {"release", as_method(&release), METH_NOARGS, "release()"},
+      {"__enter__", as_method(&enter), METH_NOARGS, nullptr},
+      {"__exit__", as_method(&leave), METH_FASTCALL, nullptr},
+  }};
+  add_plain_methods(sem_lock_type, methods);
+}
+
 bool wait_for(sync::event& event, std::optional<double> timeout) {
   if (event.is_set()) {
     return true;
@@ -83,17 +125,15 @@ bool wait_for(sync::event& event, std::optional<double> timeout) {
 }  // namespace
 
 void bind_synchronize(nb::module_& module) {
-  nb::class_<sem_lock>(module, "SemLock", nb::is_weak_referenceable())
+  nb::class_<sem_lock> sem_lock_type(module, "SemLock", nb::is_weak_referenceable());
+  add_methods(sem_lock_type);
+  sem_lock_type
       .def(
           "__init__",
           [](sem_lock* self, const std::optional<location>& attach) {
             attach ? new (self) sem_lock(*attach) : new (self) sem_lock();
           },
           nb::kw_only(), nb::arg("attach") = nb::none())
-      .def("acquire", &sem_lock::acquire, nb::arg("block") = true, nb::arg("timeout") = nb::none())
-      .def("release", &sem_lock::release)
-      .def("__enter__", [](sem_lock& self) { return self.acquire(true, std::nullopt); })
-      .def("__exit__", [](sem_lock& self, const nb::args& /*unused*/) { self.release(); })
       .def("_is_mine", &sem_lock::is_mine)
       .def("_count", [](const sem_lock& self) { return self.is_held() ? 1 : 0; })
       .def("_get_value", [](const sem_lock& self) { return self.is_free() ? 1 : 0; })

@@ -55,8 +55,8 @@ nb::object next(work_queue& self, std::optional<double> timeout) {
   thread_local outcome received;
   const deadline until = deadline_of(timeout);
   queue_status status = self.next(received, no_waiting);
-  if (status == queue_status::timed_out && until != no_waiting) {
-    status = wait_without_gil([&] { return self.next(received, until); }, queue_status::interrupted);
+  if (goes_on(status, until)) {
+    status = wait_for_queue([&](deadline limit) { return self.next(received, limit); }, until);
   }
   if (status != queue_status::ok) {
     return nb::none();
@@ -74,8 +74,8 @@ nb::object take(work_queue& self, std::size_t slot, std::optional<double> timeou
   task taken;
   const deadline until = deadline_of(timeout);
   queue_status status = self.take(slot, taken, no_waiting);
-  if (status == queue_status::timed_out && until != no_waiting) {
-    status = wait_without_gil([&] { return self.take(slot, taken, until); }, queue_status::interrupted);
+  if (goes_on(status, until)) {
+    status = wait_for_queue([&](deadline limit) { return self.take(slot, taken, limit); }, until);
   }
   return status == queue_status::ok ? delivered(taken.ticket(), taken.tag(), taken.bytes()) : nb::none();
 }
@@ -101,9 +101,20 @@ void bind_work_queue(nb::module_& module) {
       .def("__init__", &construct, nb::arg("slots"), nb::kw_only(), nb::arg("descriptors") = nb::none())
       .def("submit", &submit, nb::arg("task").none())
       .def("next", &next, nb::arg("timeout") = nb::none())
-      .def("lost", &work_queue::lost, nb::arg("slot"))
+      // Without the GIL: a worker may be stopped where these need a lock.
+      .def(
+          "lost",
+          [](work_queue& self, std::size_t slot) {
+            const released_gil released;
+            self.lost(slot);
+          },
+          nb::arg("slot"))
       .def("reclaim", &work_queue::reclaim, nb::arg("slot"))
-      .def("close", &work_queue::close)
+      .def("close",
+           [](work_queue& self) {
+             const released_gil released;
+             self.close();
+           })
       .def("pending", &work_queue::pending)
       .def("take", &take, nb::arg("slot"), nb::arg("timeout") = nb::none())
       .def("finish", &finish, nb::arg("slot"), nb::arg("ticket"), nb::arg("outcome").none())

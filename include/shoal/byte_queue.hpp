@@ -18,6 +18,7 @@ enum class queue_status {
   timed_out,    ///< nothing happened before the deadline: the queue was full, or empty
   closed,       ///< closed to new records (push), or closed and drained (pop)
   interrupted,  ///< a signal was handled, or may have been, while waiting; nothing happened. Call again to go on waiting.
+  busy,         ///< only with no_waiting: another process is at work at this end, or was stopped there; nothing happened
 };
 
 /// The two descriptors by which a process that is not a fork of the creator reaches a queue.
@@ -81,12 +82,18 @@ class byte_queue {
   [[nodiscard]] std::size_t capacity() const noexcept;  ///< 0: unbounded
 
   /// No push succeeds from now on, in any process; pops drain what is there. Idempotent.
+  /// @return ok, or timed_out, interrupted as in `push`: a process was stopped while it pushed.
+  queue_status close(deadline until);
   void close();
   [[nodiscard]] bool closed() const noexcept;
 
   /// A descriptor that polls readable (level-triggered) whenever the queue is not empty, or closed; it may also do so once
   /// for nothing. Only to be polled: its contents are the queue's. Valid as long as this handle.
   [[nodiscard]] int native_handle();
+
+  /// What the first native_handle() does, in a call that does not wait for ever: from now on `descriptors().readiness` is kept.
+  /// @return ok, or timed_out, interrupted as in `close`.
+  queue_status start_polling(deadline until);
 
   [[nodiscard]] queue_descriptors descriptors() const noexcept;
 

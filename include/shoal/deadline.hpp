@@ -14,7 +14,7 @@ inline constexpr deadline forever = deadline::max();     ///< the call has no ti
 template <class Rep, class Period>
 [[nodiscard]] deadline after(std::chrono::duration<Rep, Period> timeout) {
   using seconds = std::chrono::duration<double>;
-  if (timeout <= timeout.zero()) {
+  if (!(timeout > timeout.zero())) {  // also NaN
     return no_waiting;
   }
   // Compared as seconds in floating point: adding first would overflow for durations such as hours::max().

@@ -23,17 +23,19 @@ namespace shoal {
 ///     std::future<int> lines = pool.submit(count_lines, "README.md");
 ///     std::vector<int> counts = pool.map(count_lines, files);
 ///
-/// Workers are forks of this process, made by the constructor: they see what its memory held at that moment, through global
-/// variables too, and nothing that changed later. What a task is to know it gets as arguments, what is to be known of it it returns:
-/// types that `codec` knows, and trivially copyable classes. A function is a function pointer, a function object or a lambda; what
-/// lambdas capture must be trivially copyable, and must not be a reference or a pointer, which the compiler cannot check.
+/// Workers are forks of this process, made by the constructor: they see what its memory held at that moment, through
+/// global variables too, and nothing that changed later. What a task is to know it gets as arguments, what is to be
+/// known of it it returns: types that `codec` knows, and trivially copyable classes. A function is a function pointer,
+/// a function object or a lambda; what lambdas capture must be trivially copyable, and must not be a reference or a
+/// pointer, which the compiler cannot check.
 ///
-/// Each worker takes one task at a time, whichever is oldest. One that dies fails the task it was running, with `worker_died`, and no
-/// other; a new worker takes its place. Workers die with this process, however it dies.
+/// Each worker takes one task at a time, whichever is oldest. One that dies fails the task it was running, with
+/// `worker_died`, and no other; a new worker takes its place. Workers die with this process, however it dies.
 ///
-/// Threads: all members but the destructor may be called concurrently. Tasks may not use the pool: std::logic_error. Construct the pool before
-/// other threads where possible: replacing a worker later forks whatever threads there are, see `process`.
-/// Signals: workers keep the dispositions and the mask of the thread that made the pool; Ctrl-C reaches them as it reaches this process.
+/// Threads: all members but the destructor may be called concurrently. Tasks may not use the pool: std::logic_error.
+/// Construct the pool before other threads where possible: replacing a worker later forks whatever threads there are,
+/// see `process`. Signals: workers keep the dispositions and the mask of the thread that made the pool; Ctrl-C reaches
+/// them as it reaches this process.
 class pool {
  public:
   /// As many workers as processors are usable by this process.
@@ -49,7 +51,8 @@ class pool {
   /// Takes no more tasks, waits for those submitted, and ends the workers. To wait for none, `terminate()` first.
   ~pool();
 
-  /// Runs invoke(f, args...) in a worker. f and args are copied; const char* and std::string_view arrive as std::string.
+  /// Runs invoke(f, args...) in a worker. f and args are copied; const char* and std::string_view arrive as
+  /// std::string.
   ///
   /// The future yields the result, or throws
   ///   remote_error   an exception left the function,
@@ -70,14 +73,15 @@ class pool {
     return enqueue<result, detail::receive_result<result>>(detail::run_call<function, detail::stored_t<Args>...>, task);
   }
 
-  /// Runs f(item) for each item of `range` in the workers and returns the results in the items' order; void if f returns void.
+  /// Runs f(item) for each item of `range` in the workers and returns the results in the items' order; void if f
+  /// returns void.
   ///
-  /// Items travel in chunks of `chunk_size`, each of which is one task. 0 chooses: eight chunks for each worker, of 1,024 items at the
-  /// most, which keeps the cost of a task of a few microseconds away from tiny items and still lets fast workers take more chunks than slow
-  /// ones. Pass 1 if items take long, or differ much.
+  /// Items travel in chunks of `chunk_size`, each of which is one task. 0 chooses: eight chunks for each worker, of
+  /// 1,024 items at the most, which keeps the cost of a task of a few microseconds away from tiny items and still lets
+  /// fast workers take more chunks than slow ones. Pass 1 if items take long, or differ much.
   ///
-  /// If items fail, the others are run all the same, except those behind a failed one in its chunk. Then the failure of the first
-  /// such chunk is thrown, as from a future of `submit`.
+  /// If items fail, the others are run all the same, except those behind a failed one in its chunk. Then the failure of
+  /// the first such chunk is thrown, as from a future of `submit`.
   template <class F, std::ranges::input_range Range>
   auto map(F&& f, Range&& range, std::size_t chunk_size = 0) {
     using function = std::decay_t<F>;

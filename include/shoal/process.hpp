@@ -21,13 +21,14 @@ namespace shoal {
 ///     shoal::process child([&] { queue.push(answer()); });
 ///     child.join();
 ///
-/// The child is a fork: it sees what the program's memory held at that moment, through references and pointers too, and nothing of
-/// what it changes there is seen by anybody else. What is to be shared lies in shared memory, such as a `queue`. Of the program's threads only
-/// the one that forks exists in the child; locks that others held then, of whatever library, stay locked there for ever.
+/// The child is a fork: it sees what the program's memory held at that moment, through references and pointers too, and
+/// nothing of what it changes there is seen by anybody else. What is to be shared lies in shared memory, such as a
+/// `queue`. Of the program's threads only the one that forks exists in the child; locks that others held then, of
+/// whatever library, stay locked there for ever.
 ///
-/// The function's end is the child's end: standard streams are flushed, then it leaves by _exit, so that neither destructors of the
-/// parent's objects nor its atexit handlers run a second time. (They do if the function calls std::exit.) Output that was waiting
-/// in stdout, std::cout and the like is written by the parent, before the fork.
+/// The function's end is the child's end: standard streams are flushed, then it leaves by _exit, so that neither
+/// destructors of the parent's objects nor its atexit handlers run a second time. (They do if the function calls
+/// std::exit.) Output that was waiting in stdout, std::cout and the like is written by the parent, before the fork.
 ///
 /// Signals: dispositions and mask are inherited. Threads: as any value, concurrent calls of const members only.
 class process {
@@ -35,21 +36,24 @@ class process {
   /// No process.
   process() noexcept;
 
-  /// Starts invoke(f, args...) in a child. f and args are copied or moved first, as std::thread does; std::ref keeps a reference.
+  /// Starts invoke(f, args...) in a child. f and args are copied or moved first, as std::thread does; std::ref keeps a
+  /// reference.
   ///
-  /// An int that f returns becomes the exit code (its low 8 bits, as for main); void means 0. An exception that leaves f means exit
-  /// code 1, and join() reports it.
+  /// An int that f returns becomes the exit code (its low 8 bits, as for main); void means 0. An exception that leaves
+  /// f means exit code 1, and join() reports it.
   ///
-  /// @throws std::system_error  no process (EAGAIN: see RLIMIT_NPROC), descriptor or memory left. f has not run; nothing is left behind.
+  /// @throws std::system_error  no process (EAGAIN: see RLIMIT_NPROC), descriptor or memory left. f has not run;
+  /// nothing is left behind.
   template <class F, class... Args>
-    requires(!std::same_as<std::remove_cvref_t<F>, process>)
-  explicit process(F&& f, Args&&... args) : process() {
-    static_assert(std::is_invocable_v<std::decay_t<F>, std::decay_t<Args>...>,
-                  "shoal: the function cannot be called with these arguments. They are passed as rvalues; wrap those meant as "
-                  "references in std::ref");
+  requires(!std::same_as<std::remove_cvref_t<F>, process>) explicit process(F&& f, Args&&... args) : process() {
+    static_assert(
+        std::is_invocable_v<std::decay_t<F>, std::decay_t<Args>...>,
+        "shoal: the function cannot be called with these arguments. They are passed as rvalues; wrap those meant as "
+        "references in std::ref");
     using result = std::invoke_result_t<std::decay_t<F>, std::decay_t<Args>...>;
     static_assert(std::is_void_v<result> || std::is_same_v<result, int>,
-                  "shoal: the function of a process returns void or int, its exit code. Send other results through a shoal::queue, "
+                  "shoal: the function of a process returns void or int, its exit code. Send other results through a "
+                  "shoal::queue, "
                   "or use shoal::pool");
     std::tuple<std::decay_t<F>, std::decay_t<Args>...> call(std::forward<F>(f), std::forward<Args>(args)...);
     start(
@@ -77,7 +81,8 @@ class process {
 
   /// Waits for the child's end. Afterwards, also after an exception, this is no process any more.
   /// @throws remote_error       an exception left the function.
-  /// @throws std::system_error  std::errc::invalid_argument: not joinable. std::errc::no_child_process: how it ended is not known,
+  /// @throws std::system_error  std::errc::invalid_argument: not joinable. std::errc::no_child_process: how it ended is
+  /// not known,
   ///     because the program ignores SIGCHLD or has waited for the child by other means.
   exit_status join();
 
@@ -88,8 +93,9 @@ class process {
   }
   [[nodiscard]] std::optional<exit_status> join_until(deadline until);
 
-  [[nodiscard]] pid_t id() const noexcept;           ///< 0 if not joinable
-  [[nodiscard]] int native_handle() const noexcept;  ///< a pidfd, which polls readable when the child has ended; -1 if not joinable
+  [[nodiscard]] pid_t id() const noexcept;  ///< 0 if not joinable
+  [[nodiscard]] int native_handle()
+      const noexcept;  ///< a pidfd, which polls readable when the child has ended; -1 if not joinable
 
   void terminate() const;  ///< Asks the child to end: SIGTERM. Nothing happens if it has ended, or there is none.
   void kill() const;       ///< Ends the child: SIGKILL. Nothing happens if it has ended, or there is none.

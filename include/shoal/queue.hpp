@@ -227,11 +227,23 @@ class queue {
     }
   }
 
-  bool push_record(encoding tag, const_bytes bytes, deadline until) {
-    queue_status status = queue_status::interrupted;
-    while (status == queue_status::interrupted) {
-      status = bytes_.push(tag, bytes, until);
+  /// Waits go on after a signal. A call that is not to wait gives another process a tenth of a second to finish what it is doing
+  /// at this end of the queue, which takes less than a microsecond unless the record is huge or the process was stopped.
+  template <class Attempt>
+  static queue_status without_interruption(Attempt attempt, deadline until) {
+    queue_status status = attempt(until);
+    if (status == queue_status::busy) {
+      until = after(std::chrono::milliseconds(100));
+      status = attempt(until);
     }
+    while (status == queue_status::interrupted) {
+      status = attempt(until);
+    }
+    return status;
+  }
+
+  bool push_record(encoding tag, const_bytes bytes, deadline until) {
+    const queue_status status = without_interruption([&](deadline limit) { return bytes_.push(tag, bytes, limit); }, until);
     if (status == queue_status::closed) {
       detail::throw_push_to_closed_queue();
     }
@@ -240,10 +252,7 @@ class queue {
 
   std::optional<T> pop_before(deadline until) {
     detail::scratch<record> taken;
-    queue_status status = queue_status::interrupted;
-    while (status == queue_status::interrupted) {
-      status = bytes_.pop(*taken, until);
-    }
+    const queue_status status = without_interruption([&](deadline limit) { return bytes_.pop(*taken, limit); }, until);
     if (status != queue_status::ok) {
       return std::nullopt;
     }
@@ -255,9 +264,13 @@ class queue {
       if (taken.tag() != encoding::raw || taken.bytes().size() != sizeof(T)) {
         detail::throw_no_raw_object(taken, detail::type_name<T>(), sizeof(T));
       }
-      std::array<std::byte, sizeof(T)> object;
-      std::memcpy(object.data(), taken.bytes().data(), sizeof(T));
-      return std::bit_cast<T>(object);
+      // A union makes a T without constructing one, which T may not allow, and without a copy besides this one.
+      union uninitialized {
+        uninitialized() noexcept {}
+        T object;
+      } made;
+      std::memcpy(static_cast<void*>(&made.object), taken.bytes().data(), sizeof(T));
+      return made.object;
     } else {
       return decode<T>(taken);
     }

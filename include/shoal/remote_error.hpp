@@ -5,7 +5,8 @@
 
 namespace shoal {
 
-/// An exception that left a function which ran in another process. The exception itself cannot cross; its type and text do.
+/// An exception that left a function which ran in another process. The exception itself cannot cross; its type and text
+/// do.
 class remote_error : public std::runtime_error {
  public:
   /// @param where  the place it came from, such as "process 4711"

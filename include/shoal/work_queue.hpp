@@ -31,7 +31,8 @@ class outcome {
  public:
   enum class kind : std::uint32_t {
     finished,     ///< ticket(), tag() and bytes() are what the worker in slot() said
-    worker_lost,  ///< the worker in slot() is dead, and everything it finished has been delivered; now call reclaim(slot())
+    worker_lost,  ///< the worker in slot() is dead, and everything it finished has been delivered; now call
+                  ///< reclaim(slot())
   };
 
   [[nodiscard]] kind what() const noexcept { return kind_; }
@@ -55,25 +56,27 @@ struct work_queue_descriptors {
   int claims = -1;  ///< the shared memory that says who has taken what
 };
 
-/// Hands tasks out to worker processes and outcomes back to one owner: for every task exactly one outcome, at whatever instruction
-/// a worker is killed. The heart of pools; it starts, watches and ends no process itself.
+/// Hands tasks out to worker processes and outcomes back to one owner: for every task exactly one outcome, at whatever
+/// instruction a worker is killed. The heart of pools; it starts, watches and ends no process itself.
 ///
-/// The owner is the process that made it. It submits tasks, each of which gets a ticket (0, 1, 2, ...), and receives outcomes with
-/// next(). A worker occupies a slot, where it takes one task at a time, whichever is oldest, and finishes it. When a worker has
-/// ended, in whatever way, the owner calls lost(slot). Next() says `worker_lost` once everything the worker had finished was
-/// delivered, and reclaim(slot) then names the task that died with the worker, if there is one, and frees the slot for a new worker.
+/// The owner is the process that made it. It submits tasks, each of which gets a ticket (0, 1, 2, ...), and receives
+/// outcomes with next(). A worker occupies a slot, where it takes one task at a time, whichever is oldest, and finishes
+/// it. When a worker has ended, in whatever way, the owner calls lost(slot). Next() says `worker_lost` once everything
+/// the worker had finished was delivered, and reclaim(slot) then names the task that died with the worker, if there is
+/// one, and frees the slot for a new worker.
 ///
-/// Threads: all members may be called concurrently, but next() and reclaim() by one thread, and take() and finish() by one for
-/// each slot. An outcome may come out of next() before submit() has returned its ticket.
-/// fork: the child shares it and may be a worker, not the owner. exec: pass `descriptors()` and `attach`.
-/// Signals: as byte_queue. Kill-safety: at any instruction of any worker; see docs/design/pool.md.
+/// Threads: all members may be called concurrently, but next() and reclaim() by one thread, and take() and finish() by
+/// one for each slot. An outcome may come out of next() before submit() has returned its ticket. fork: the child shares
+/// it and may be a worker, not the owner. exec: pass `descriptors()` and `attach`. Signals: as byte_queue. Kill-safety:
+/// at any instruction of any worker; see docs/design/pool.md.
 class work_queue {
  public:
   /// @throws std::invalid_argument  no slots, or more than 65536.
   /// @throws std::system_error      no descriptor, memory or address space left.
   explicit work_queue(std::size_t slots, const std::string& label = {});
 
-  /// For a worker: joins the work_queue behind descriptors that were inherited or received; they are duplicated, not consumed.
+  /// For a worker: joins the work_queue behind descriptors that were inherited or received; they are duplicated, not
+  /// consumed.
   /// @throws shoal::error       not such descriptors (says what was found).
   /// @throws std::system_error  a descriptor is not open; no memory.
   static work_queue attach(const work_queue_descriptors& descriptors);
@@ -105,15 +108,16 @@ class work_queue {
   /// @throws std::bad_alloc     no memory for the notice; call it again.
   void lost(std::size_t slot);
 
-  /// After `worker_lost`: the ticket of the task the worker had taken and not finished, if any; nothing else will be heard of it.
-  /// The slot is free then.
+  /// After `worker_lost`: the ticket of the task the worker had taken and not finished, if any; nothing else will be
+  /// heard of it. The slot is free then.
   std::optional<std::uint64_t> reclaim(std::size_t slot);
 
   /// No submit succeeds from now on; workers take what is there and are then told `closed`. Idempotent.
   void close();
 
-  [[nodiscard]] std::size_t pending() const noexcept;      ///< tasks that no worker has taken yet
-  [[nodiscard]] std::size_t outstanding() const noexcept;  ///< tasks without an outcome yet: those pending and those being run
+  [[nodiscard]] std::size_t pending() const noexcept;  ///< tasks that no worker has taken yet
+  [[nodiscard]] std::size_t outstanding()
+      const noexcept;  ///< tasks without an outcome yet: those pending and those being run
 
   // A worker.
 

@@ -53,10 +53,12 @@ class _Shared(_Native[T]):
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         segment, readiness = (descriptor.detach() for descriptor in state[:2])
-        _core.Queue.__init__(self, descriptors=(segment, readiness))
-        # Attaching duplicated them; these were made for this queue alone.
-        os.close(segment)
-        os.close(readiness)
+        try:
+            _core.Queue.__init__(self, descriptors=(segment, readiness))
+        finally:
+            # Attaching duplicates them; these were made for this queue alone.
+            os.close(segment)
+            os.close(readiness)
 
     @property
     def _reader(self) -> _End:

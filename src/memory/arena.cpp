@@ -25,32 +25,47 @@ struct slot_header {
   std::uint32_t reserved;
 };
 
-ino_t inode_of(int fd) {
+/// What makes a file the same as another: device and number on it.
+using file_identity = std::pair<dev_t, ino_t>;
+
+file_identity identity_of(int fd) {
   struct stat status {};
   os::check(::fstat(fd, &status), "identifying an arena");
-  return status.st_ino;
+  return {status.st_dev, status.st_ino};
+}
+
+segment checked(segment memory, int descriptor) {
+  if (memory.size() != arena_size) {
+    throw error(errc::truncated_segment, "/proc/self/fd/" + std::to_string(descriptor) +
+                                             " is a damaged Shoal arena: its header says " +
+                                             std::to_string(memory.size()) + " bytes, expected " +
+                                             std::to_string(arena_size) + ".");
+  }
+  memory.grow(arena_size);
+  return memory;
 }
 
 }  // namespace
 
 class arena {
  public:
-  explicit arena(segment memory) : memory_(std::move(memory)), inode_(inode_of(memory_.descriptor())) {}
+  explicit arena(segment memory) : memory_(std::move(memory)), identity_(identity_of(memory_.descriptor())) {}
 
   [[nodiscard]] std::byte* slot(std::uint32_t index) const noexcept {
     return memory_.data() + page_size + index * arena_slot::size;
   }
   [[nodiscard]] int descriptor() const noexcept { return memory_.descriptor(); }
-  [[nodiscard]] ino_t inode() const noexcept { return inode_; }
+  [[nodiscard]] const file_identity& identity() const noexcept { return identity_; }
 
   // Bookkeeping of the process that allocates here; guarded by the allocator's mutex.
   std::uint32_t unused = 0;              // index of the first slot never allocated
   std::vector<std::uint32_t> free_list;  // slots given back
+  bool listed = false;                   // among those that the allocator looks for room in
   [[nodiscard]] bool has_room() const noexcept { return unused < slots_per_arena || !free_list.empty(); }
 
  private:
   segment memory_;
-  ino_t inode_;
+  file_identity identity_;
 };
 
 namespace {
@@ -66,12 +81,15 @@ class allocator {
   std::pair<std::shared_ptr<arena>, std::uint32_t> take(std::uint64_t& forks) {
     const std::scoped_lock lock(mutex_);
     while (!with_room_.empty() && !with_room_.back()->has_room()) {
+      with_room_.back()->listed = false;
       with_room_.pop_back();
     }
     if (with_room_.empty()) {
       segment memory = segment::create(segment_kind::arena, "", arena_size);
       memory.grow(arena_size);
       with_room_.push_back(std::make_shared<arena>(std::move(memory)));
+      with_room_.back()->listed = true;
+      with_room_.back()->free_list.reserve(slots_per_arena);  // so that giving back needs no memory
     }
     forks = forks_;
     const std::shared_ptr<arena>& owner = with_room_.back();
@@ -89,23 +107,24 @@ class allocator {
       return;  // a child may know the slot
     }
     std::memset(owner->slot(index), 0, arena_slot::size);
-    if (!owner->has_room()) {
-      with_room_.insert(with_room_.begin(), owner);
-    }
     owner->free_list.push_back(index);
+    if (!owner->listed) {
+      with_room_.push_back(owner);
+      owner->listed = true;
+    }
   }
 
   // One mapping and one descriptor for all the slots that were received from one arena.
   std::shared_ptr<arena> attach(int descriptor) {
-    const ino_t inode = inode_of(descriptor);
+    const file_identity identity = identity_of(descriptor);
     const std::scoped_lock lock(mutex_);
     std::erase_if(attached_, [](const std::weak_ptr<arena>& known) { return known.expired(); });
     for (const std::weak_ptr<arena>& known : attached_) {
-      if (std::shared_ptr<arena> same = known.lock(); same != nullptr && same->inode() == inode) {
+      if (std::shared_ptr<arena> same = known.lock(); same != nullptr && same->identity() == identity) {
         return same;
       }
     }
-    auto found = std::make_shared<arena>(segment::attach(descriptor, segment_kind::arena));
+    auto found = std::make_shared<arena>(checked(segment::attach(descriptor, segment_kind::arena), descriptor));
     attached_.push_back(found);
     return found;
   }

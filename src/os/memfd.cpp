@@ -5,10 +5,19 @@
 
 #include <new>
 
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 0x0008U  // Linux 6.3; absent from older headers
+#endif
+
 namespace shoal::os {
 
 file_descriptor make_memfd(const std::string& name) {
-  file_descriptor fd(check(::memfd_create(name.c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING), "creating a memfd"));
+  // A system may allow only memfds that cannot be executed (sysctl vm.memfd_noexec); a kernel before 6.3 knows no such flag.
+  file_descriptor fd(::memfd_create(name.c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL));
+  if (!fd && errno == EINVAL) {
+    fd.reset(::memfd_create(name.c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  }
+  check(fd.get(), "creating a memfd");
   check(::fcntl(fd.get(), F_ADD_SEALS, F_SEAL_SHRINK), "sealing a memfd against shrinking");
   return fd;
 }

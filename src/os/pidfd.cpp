@@ -64,15 +64,17 @@ std::optional<exit_status> pidfd::try_reap() {
     if (errno != ECHILD) {
       throw_errno("asking how process " + std::to_string(pid_) + " ended");
     }
-    throw_errno("process " + std::to_string(pid_) +
-                    " has ended, but how is not known: the program ignores SIGCHLD or has waited for the process by other "
-                    "means (wait, waitpid), or it is not a child of this process",
-                ECHILD);
+    throw_errno(
+        "process " + std::to_string(pid_) +
+            " has ended, but how is not known: the program ignores SIGCHLD or has waited for the process by other "
+            "means (wait, waitpid), or it is not a child of this process",
+        ECHILD);
   }
   if (info.si_pid == 0) {
     return std::nullopt;
   }
-  status_ = info.si_code == CLD_EXITED ? exit_status::exited_with(info.si_status) : exit_status::killed_by(info.si_status);
+  status_ =
+      info.si_code == CLD_EXITED ? exit_status::exited_with(info.si_status) : exit_status::killed_by(info.si_status);
   return status_;
 }
 

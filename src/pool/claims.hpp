@@ -9,10 +9,12 @@
 
 namespace shoal {
 
-/// One word of shared memory for each slot of a work_queue: what the slot's worker has taken last, as ticket plus one; 0: nothing.
+/// One word of shared memory for each slot of a work_queue: what the slot's worker has taken last, as ticket plus one;
+/// 0: nothing.
 ///
-/// byte_queue::pop writes the word just before the removal becomes real, so after a worker's death its claim is *valid*, that is, the
-/// task is gone from the queue, only if as many tasks were popped as it says. Otherwise the worker died in between.
+/// byte_queue::pop writes the word just before the removal becomes real, so after a worker's death its claim is
+/// *valid*, that is, the task is gone from the queue, only if as many tasks were popped as it says. Otherwise the
+/// worker died in between.
 class claims {
  public:
   using word = std::atomic<std::uint64_t>;

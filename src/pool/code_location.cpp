@@ -44,7 +44,7 @@ std::string_view build_id(const module& loaded) {
     if (segment.p_type != PT_NOTE) {
       continue;
     }
-    const auto* at = reinterpret_cast<const char*>(loaded.base + segment.p_vaddr);
+    const auto* at = reinterpret_cast<const char*>(loaded.base + segment.p_vaddr);  // NOLINT(performance-no-int-to-ptr)
     const char* const end = at + segment.p_memsz;
     const std::size_t alignment = segment.p_align == 8 ? 8 : 4;
     const auto padded = [&](std::size_t size) { return (size + alignment - 1) / alignment * alignment; };
@@ -72,7 +72,8 @@ std::uint64_t fingerprint_of(const module& loaded) {
 
 #if defined(__GLIBC__) && __GLIBC_PREREQ(2, 35)
 
-// Takes no lock, which matters: a lock of the dynamic linker held at the moment of a fork is locked for ever in the worker.
+// Takes no lock, which matters: a lock of the dynamic linker held at the moment of a fork is locked for ever in the
+// worker.
 bool find_module(const void* address, module& found) {
   dl_find_object object{};
   if (::_dl_find_object(const_cast<void*>(address), &object) != 0) {
@@ -113,32 +114,31 @@ bool find_module(const void* address, module& found) {
 
 #endif
 
-std::string hexadecimal(std::uint64_t number) {
-  char text[20];
-  std::snprintf(text, sizeof text, "0x%llx", static_cast<unsigned long long>(number));
+std::string text_of(const void* address) {
+  char text[24];
+  std::snprintf(text, sizeof text, "%p", address);
   return text;
 }
 
 }  // namespace
 
 code_location locate_code(const void* function) {
-  const auto address = reinterpret_cast<std::uintptr_t>(function);
   module loaded;
   if (!find_module(function, loaded)) {
-    throw error(errc::unknown_function, "the function at " + hexadecimal(address) +
-                                            " lies neither in the program nor in a shared library (null, or generated at run "
-                                            "time?), so it cannot be named to a worker process.");
+    throw error(errc::unknown_function,
+                "the function at " + text_of(function) +
+                    " lies neither in the program nor in a shared library (null, or generated at run "
+                    "time?), so it cannot be named to a worker process.");
   }
-  return {address, fingerprint_of(loaded)};
+  return {function, fingerprint_of(loaded)};
 }
 
 const void* find_code(code_location location) {
-  const auto* const function = reinterpret_cast<const void*>(static_cast<std::uintptr_t>(location.address));
   module loaded;
-  if (!find_module(function, loaded) || fingerprint_of(loaded) != location.module) {
-    throw error(errc::unknown_function, hexadecimal(location.address));
+  if (!find_module(location.address, loaded) || fingerprint_of(loaded) != location.module) {
+    throw error(errc::unknown_function, text_of(location.address));
   }
-  return function;
+  return location.address;
 }
 
 }  // namespace shoal::detail

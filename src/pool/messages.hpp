@@ -8,7 +8,8 @@
 #include "shoal/error.hpp"
 #include "shoal/record.hpp"
 
-// What a pool and its workers write into the records of a work_queue: one of these headers, and encoded values behind it.
+// What a pool and its workers write into the records of a work_queue: one of these headers, and encoded values behind
+// it.
 namespace shoal {
 
 struct task_header {
@@ -35,8 +36,9 @@ template <class Header>
 Header take_header(const_bytes& bytes) {
   Header header;
   if (bytes.size() < sizeof header) {
-    throw error(errc::corrupt_record, "a message between a pool and its worker is too short: " + std::to_string(bytes.size()) +
-                                          " bytes, expected at least " + std::to_string(sizeof header));
+    throw error(errc::corrupt_record,
+                "a message between a pool and its worker is too short: " + std::to_string(bytes.size()) +
+                    " bytes, expected at least " + std::to_string(sizeof header));
   }
   std::memcpy(&header, bytes.data(), sizeof header);
   bytes = bytes.subspan(sizeof header);

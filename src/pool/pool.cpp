@@ -6,6 +6,7 @@
 #include <array>
 #include <chrono>
 #include <condition_variable>
+#include <cstdio>
 #include <exception>
 #include <mutex>
 #include <new>
@@ -28,22 +29,24 @@ std::string name_of_task(std::uint64_t ticket) { return "task " + std::to_string
 
 std::size_t checked(std::size_t workers) {
   if (workers == 0) {
-    throw std::invalid_argument("a pool of 0 workers was asked for; it needs at least 1. Without an argument there is one for each processor.");
+    throw std::invalid_argument(
+        "a pool of 0 workers was asked for; it needs at least 1. Without an argument there is one for each processor.");
   }
   return workers;
 }
 
 std::exception_ptr unknown_function(std::uint64_t ticket, const std::string& address) {
   Dl_info info{};
-  const auto* const at = reinterpret_cast<const void*>(std::stoull(address, nullptr, 16));
+  void* at = nullptr;
   std::string place = address;
-  if (::dladdr(at, &info) != 0 && info.dli_fname != nullptr) {
+  if (std::sscanf(address.c_str(), "%p", &at) == 1 && ::dladdr(at, &info) != 0 && info.dli_fname != nullptr) {
     place += " in " + std::string(info.dli_fname);
   }
   return std::make_exception_ptr(
-      error(errc::unknown_function, name_of_task(ticket) + " calls code at " + place +
-                                        ", which its worker process does not have: it was loaded after the worker had been started. "
-                                        "Make the pool after loading shared libraries with dlopen."));
+      error(errc::unknown_function,
+            name_of_task(ticket) + " calls code at " + place +
+                ", which its worker process does not have: it was loaded after the worker had been started. "
+                "Make the pool after loading shared libraries with dlopen."));
 }
 
 }  // namespace
@@ -77,7 +80,8 @@ class pool::impl {
     if (ending_ != ending::none) {
       throw error(errc::closed, why_closed_ + ", so it takes no more tasks.");
     }
-    // Entered first: the outcome may arrive before submit returns, and what can fail shall fail before anything is submitted.
+    // Entered first: the outcome may arrive before submit returns, and what can fail shall fail before anything is
+    // submitted.
     const auto entered = unfinished_.emplace(submitted_, std::move(outcome)).first;
     try {
       work_.submit(encoding::raw, parts);
@@ -173,9 +177,10 @@ class pool::impl {
       } else {
         std::string type(in.string());
         std::string message(in.string());
-        waiting->fail(kind == result_kind::unknown_function
-                          ? unknown_function(ticket, message)
-                          : std::make_exception_ptr(remote_error(std::move(type), std::move(message), name_of_task(ticket))));
+        waiting->fail(
+            kind == result_kind::unknown_function
+                ? unknown_function(ticket, message)
+                : std::make_exception_ptr(remote_error(std::move(type), std::move(message), name_of_task(ticket))));
       }
     } catch (...) {
       waiting->fail(std::current_exception());
@@ -205,7 +210,8 @@ class pool::impl {
 
   std::exception_ptr closed_error(std::uint64_t ticket) {
     const std::lock_guard lock(mutex_);
-    return std::make_exception_ptr(error(errc::closed, why_closed_ + " before " + name_of_task(ticket) + " was finished."));
+    return std::make_exception_ptr(
+        error(errc::closed, why_closed_ + " before " + name_of_task(ticket) + " was finished."));
   }
 
   bool is_being_killed() {
@@ -262,8 +268,8 @@ pool::impl& pool::state() const {
   // The first workers were forked while impl_ was null still.
   if (impl_ == nullptr || !impl_->is_owner()) {
     throw std::logic_error(
-        "a pool was used in another process than the one that made it, such as in one of its own tasks. Return what is to be done "
-        "next, and submit it where the result is received.");
+        "a pool was used in another process than the one that made it, such as in one of its own tasks. Return "
+        "what is to be done next, and submit it where the result is received.");
   }
   return *impl_;
 }

@@ -127,8 +127,8 @@ void supervisor::fail(slot& unlucky) {
   }
   ++unlucky.failures;
   if (unlucky.failures >= most_failures && unlucky.progress_before == progress_ && !killing_) {
-    failure_ = std::to_string(most_failures) + " workers in a row ended as soon as they had been started; the last one " +
-               unlucky.end.how;
+    failure_ = std::to_string(most_failures) +
+               " workers in a row ended as soon as they had been started; the last one " + unlucky.end.how;
     killing_ = true;
     changed_.raise();
   }

@@ -1,9 +1,9 @@
 #pragma once
 
-#include <signal.h>
 #include <sys/types.h>
 
 #include <chrono>
+#include <csignal>
 #include <cstddef>
 #include <functional>
 #include <mutex>
@@ -28,11 +28,12 @@ struct worker_end {
 
 /// Keeps the worker processes of a work_queue running: starts them, notices their death, replaces them.
 ///
-/// A slot's worker ends; the supervisor's thread reaps it and pushes the notice, `work_queue::lost`. When that comes out behind everything
-/// the worker had finished, whoever reads the results asks how_it_ended(slot), reclaims its task and calls release(slot). Only
-/// then the slot gets its next worker, unless it is needed no more: then it is retired.
+/// A slot's worker ends; the supervisor's thread reaps it and pushes the notice, `work_queue::lost`. When that comes
+/// out behind everything the worker had finished, whoever reads the results asks how_it_ended(slot), reclaims its task
+/// and calls release(slot). Only then the slot gets its next worker, unless it is needed no more: then it is retired.
 ///
-/// Workers that end within a second of their start without finishing anything are replaced ever more slowly, and in the end not at all.
+/// Workers that end within a second of their start without finishing anything are replaced ever more slowly, and in the
+/// end not at all.
 class supervisor {
  public:
   /// Starts the workers, and then, so that they are forks of the calling thread alone, the thread that watches them.
@@ -48,13 +49,13 @@ class supervisor {
   // For the reader of the results.
 
   /// A worker has finished a task.
-  void worker_finished_something(std::size_t slot);
+  void worker_finished_something(std::size_t index);
 
   /// @param had_a_task  the worker died running one, so it had started well.
   /// @return false if all slots are retired now.
-  bool release(std::size_t slot, bool had_a_task);
+  bool release(std::size_t index, bool had_a_task);
 
-  [[nodiscard]] worker_end how_it_ended(std::size_t slot) const;
+  [[nodiscard]] worker_end how_it_ended(std::size_t index) const;
 
   /// Set when workers could not be kept running, and all were killed.
   [[nodiscard]] std::optional<std::string> failure() const;
@@ -78,8 +79,8 @@ class supervisor {
     process worker;
     deadline started{};
     deadline start_at{};
-    bool proven = false;  // this worker has finished, or at least taken, a task
-    int failures = 0;     // workers in a row that were not
+    bool proven = false;                // this worker has finished, or at least taken, a task
+    int failures = 0;                   // workers in a row that were not
     std::uint64_t progress_before = 0;  // progress_ at the first of those failures
     worker_end end;
   };

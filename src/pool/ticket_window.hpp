@@ -6,8 +6,8 @@
 
 namespace shoal {
 
-/// The tickets that have no outcome yet. Tickets are issued in order and settled in about that order, so a window over them is kept:
-/// a byte for every ticket from the oldest unsettled one to the newest.
+/// The tickets that have no outcome yet. Tickets are issued in order and settled in about that order, so a window over
+/// them is kept: a byte for every ticket from the oldest unsettled one to the newest.
 class ticket_window {
  public:
   /// Issues the ticket next(). @throws std::bad_alloc  nothing was issued.

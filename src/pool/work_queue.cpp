@@ -29,7 +29,9 @@ queue_options labelled(std::string label) { return {.label = std::move(label)}; 
 class work_queue::impl {
  public:
   impl(std::size_t slots, const std::string& label)
-      : claims_(claims::create(slots, label)), tasks_(labelled(label + ".tasks")), results_(labelled(label + ".results")) {}
+      : claims_(claims::create(slots, label)),
+        tasks_(labelled(label + ".tasks")),
+        results_(labelled(label + ".results")) {}
 
   explicit impl(const work_queue_descriptors& descriptors)
       : claims_(claims::attach(descriptors.claims)),
@@ -65,7 +67,8 @@ class work_queue::impl {
     if (!is_valid(slot, dead.load(std::memory_order_acquire))) {
       dead.store(0, std::memory_order_relaxed);
     }
-    const outcome_header notice{.ticket = 0, .slot = static_cast<std::uint32_t>(slot), .kind = outcome::kind::worker_lost};
+    const outcome_header notice{
+        .ticket = 0, .slot = static_cast<std::uint32_t>(slot), .kind = outcome::kind::worker_lost};
     const const_bytes bytes = bytes_of(notice);
     push(results_, encoding::raw, {&bytes, 1});
   }
@@ -94,6 +97,7 @@ class work_queue::impl {
           throw error(errc::closed, "the work queue was closed and takes no more tasks");
         case queue_status::timed_out:
         case queue_status::interrupted:
+        case queue_status::busy:
           break;
       }
     }
@@ -102,9 +106,10 @@ class work_queue::impl {
  private:
   // Whether the dead worker of `slot`, whose last word was `claim`, has taken that task out of the queue.
   //
-  // If it was killed just before, the task was there for others. One that took it has, or had, the same claim: it has it until it
-  // takes another task, and by then its outcome of this one is among the results, ahead of the notice that the caller is about to
-  // push. In the first case the claim is void. In the second it looks valid, but at the notice the ticket will be settled.
+  // If it was killed just before, the task was there for others. One that took it has, or had, the same claim: it has
+  // it until it takes another task, and by then its outcome of this one is among the results, ahead of the notice that
+  // the caller is about to push. In the first case the claim is void. In the second it looks valid, but at the notice
+  // the ticket will be settled.
   [[nodiscard]] bool is_valid(std::size_t slot, std::uint64_t claim) const {
     if (tasks_.popped() < claim) {
       return false;
@@ -155,13 +160,15 @@ queue_status work_queue::next(outcome& out, deadline until) {
     outcome_header header{};
     if (out.record_.bytes().size() < sizeof header) {
       throw error(errc::corrupt_record, "an outcome of " + std::to_string(out.record_.bytes().size()) +
-                                            " bytes came out of a work queue; the shortest has " + std::to_string(sizeof header));
+                                            " bytes came out of a work queue; the shortest has " +
+                                            std::to_string(sizeof header));
     }
     std::memcpy(&header, out.record_.bytes().data(), sizeof header);
     out.kind_ = header.kind;
     out.ticket_ = header.ticket;
     out.slot_ = header.slot;
-    // A task that forks and returns in both processes makes two workers of one, which both finish it. The first one counts.
+    // A task that forks and returns in both processes makes two workers of one, which both finish it. The first one
+    // counts.
     if (out.kind_ == outcome::kind::worker_lost || impl_->settle(out.ticket_)) {
       return status;
     }

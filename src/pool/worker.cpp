@@ -25,6 +25,7 @@ class worker {
           return;
         case queue_status::timed_out:
         case queue_status::interrupted:
+        case queue_status::busy:
           break;
       }
     }
@@ -36,12 +37,14 @@ class worker {
     const_bytes arguments = task_.bytes();
     try {
       const auto header = take_header<task_header>(arguments);
-      const auto function = reinterpret_cast<detail::task_function>(const_cast<void*>(detail::find_code(header.function)));
+      const auto function =
+          reinterpret_cast<detail::task_function>(const_cast<void*>(detail::find_code(header.function)));
       decoder in(arguments);
       function(in, result_);
       return result_kind::value;
     } catch (const error& failure) {
-      // From find_code, here or for an argument. One that the function itself threw for another place is reported just as well.
+      // From find_code, here or for an argument. One that the function itself threw for another place is reported just
+      // as well.
       if (failure.code() == errc::unknown_function) {
         return describe(result_kind::unknown_function);
       }

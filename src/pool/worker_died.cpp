@@ -6,7 +6,8 @@ namespace shoal {
 namespace {
 
 std::string text(std::uint64_t task, pid_t worker, const std::optional<exit_status>& status, const std::string& how) {
-  std::string text = "task " + std::to_string(task) + " was running in worker process " + std::to_string(worker) + " when that " + how;
+  std::string text =
+      "task " + std::to_string(task) + " was running in worker process " + std::to_string(worker) + " when that " + how;
   if (status && status->signal() == SIGKILL) {
     text += "; if nobody killed it, the machine or its container was out of memory";
   }

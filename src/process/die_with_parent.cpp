@@ -18,8 +18,8 @@ void die_now() noexcept {
 }
 
 extern "C" void shoal_on_parent_death(int /*signal*/) {
-  // The signal also comes when only the thread ended that had forked this process. The kernel has then made another thread of the
-  // parent responsible, and will send it again when that one ends.
+  // The signal also comes when only the thread ended that had forked this process. The kernel has then made another
+  // thread of the parent responsible, and will send it again when that one ends.
   if (::getppid() != awaited_parent) {
     die_now();
   }
@@ -44,7 +44,8 @@ void die_with_parent(pid_t parent) {
   ::sigaddset(&only_notice, notice);
   ::pthread_sigmask(SIG_UNBLOCK, &only_notice, nullptr);  // a blocked signal is inherited as such, across exec too
 
-  os::check(::prctl(PR_SET_PDEATHSIG, static_cast<unsigned long>(notice)), "asking for a signal at the death of the parent process");
+  os::check(::prctl(PR_SET_PDEATHSIG, static_cast<unsigned long>(notice)),
+            "asking for a signal at the death of the parent process");
   if (::getppid() != parent) {
     die_now();  // it died before the kernel was told
   }

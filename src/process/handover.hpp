@@ -10,7 +10,8 @@
 
 namespace shoal {
 
-/// A page or two that a parent and its child share: the parent's word that the child may begin, and the child's on how it failed.
+/// A page or two that a parent and its child share: the parent's word that the child may begin, and the child's on how
+/// it failed.
 ///
 /// Made before the fork; each side unmaps its own view. Kill-safety: a failure is reported whole or not at all.
 class handover {

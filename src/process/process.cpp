@@ -16,7 +16,8 @@
 namespace shoal {
 namespace {
 
-// The standard streams and no others: fflush(nullptr) would wait for a thread that sits in a read of stdin, which holds its lock.
+// The standard streams and no others: fflush(nullptr) would wait for a thread that sits in a read of stdin, which holds
+// its lock.
 void flush_standard_streams() noexcept {
   try {
     for (std::ostream* const stream : {&std::cout, &std::clog, &std::cerr}) {
@@ -81,7 +82,8 @@ class process::child {
   os::pidfd fork(int (*function)(void*), void* context) {
     flush_standard_streams();
     const pid_t parent = ::getpid();
-    // glibc's fork, never a raw clone: locks that record their owner, robust ones above all, rely on the thread ids it renews.
+    // glibc's fork, never a raw clone: locks that record their owner, robust ones above all, rely on the thread ids it
+    // renews.
     const pid_t pid = os::check(::fork(), "starting a process");
     if (pid == 0) {
       run_child(function, context, parent, shared_);

@@ -23,6 +23,16 @@ class byte_queue::impl {
 
   shared_queue& shared() noexcept { return queue_; }
 
+  static queue_status given_up(deadline until) {
+    return steady_clock::now() >= until ? queue_status::timed_out : queue_status::interrupted;
+  }
+
+  /// For what needs a lock and nothing else.
+  template <class Attempt>
+  queue_status locked(Attempt attempt, deadline until) {
+    return attempt(queue_) ? queue_status::ok : given_up(until);
+  }
+
   queue_status push(encoding tag, std::span<const const_bytes> parts, deadline until) {
     const auto may_succeed = [&] { return queue_.free_slots() > 0 || queue_.is_closed(); };
     const queue_status status =
@@ -44,21 +54,33 @@ class byte_queue::impl {
   }
 
  private:
-  static queue_status given_up(deadline until) {
-    return steady_clock::now() >= until ? queue_status::timed_out : queue_status::interrupted;
+  // A wake-up that is not made use of may have been the only one for a record, or a place, that another sleeper waits for.
+  static void pass_on(sync::event_count& changed, bool woken) {
+    if (woken) {
+      changed.notify(1);
+    }
   }
 
   // Attempts, and waits for `may_succeed` between attempts.
   template <class Attempt, class MaySucceed>
   queue_status repeat(Attempt attempt, MaySucceed may_succeed, sync::event_count& changed, deadline until) {
+    bool woken = false;
     for (;;) {
-      switch (attempt()) {
+      shared_queue::outcome outcome{};
+      try {
+        outcome = attempt();
+      } catch (...) {
+        pass_on(changed, woken);
+        throw;
+      }
+      switch (outcome) {
         case shared_queue::outcome::done:
           return queue_status::ok;
         case shared_queue::outcome::closed:
           return queue_status::closed;
         case shared_queue::outcome::busy:
-          return given_up(until);
+          pass_on(changed, woken);
+          return until == no_waiting ? queue_status::busy : given_up(until);
         case shared_queue::outcome::not_now:
           if (until == no_waiting) {
             return queue_status::timed_out;
@@ -67,6 +89,7 @@ class byte_queue::impl {
       }
       switch (sync::wait_for(may_succeed, changed, spin_, until)) {
         case sync::wait_result::done:
+          woken = true;
           break;
         case sync::wait_result::timed_out:
           return queue_status::timed_out;
@@ -104,15 +127,26 @@ std::size_t byte_queue::capacity() const noexcept { return impl_->shared().capac
 bool byte_queue::closed() const noexcept { return impl_->shared().is_closed(); }
 queue_descriptors byte_queue::descriptors() const noexcept { return impl_->shared().descriptors(); }
 
-void byte_queue::close() {
-  while (!impl_->shared().close(forever)) {
+queue_status byte_queue::close(deadline until) {
+  const queue_status status = impl_->locked([&](shared_queue& queue) { return queue.close(until); }, until);
+  if (status == queue_status::ok) {
+    impl_->shared().items().notify(std::numeric_limits<int>::max());
+    impl_->shared().space().notify(std::numeric_limits<int>::max());
   }
-  impl_->shared().items().notify(std::numeric_limits<int>::max());
-  impl_->shared().space().notify(std::numeric_limits<int>::max());
+  return status;
+}
+
+void byte_queue::close() {
+  while (close(forever) != queue_status::ok) {
+  }
+}
+
+queue_status byte_queue::start_polling(deadline until) {
+  return impl_->locked([&](shared_queue& queue) { return queue.start_polling(until); }, until);
 }
 
 int byte_queue::native_handle() {
-  while (!impl_->shared().start_polling(forever)) {
+  while (start_polling(forever) != queue_status::ok) {
   }
   return descriptors().readiness;
 }

@@ -56,9 +56,8 @@ struct alignas(separate) tail_end {
   sync::robust_mutex lock;           // guards everything below, and the links of the ring
   committed_position pushed;         // records ever pushed, and where the next one goes
   std::uint64_t popped_seen;         // what head_end::popped was when last read; may lag, never leads
-  std::uint32_t chunk_count;         // chunks in the table; see recover_tail for the one that may be missing
+  std::atomic<std::uint32_t> chunk_count;  // chunks in the table; see recover_tail for the one that may be missing
   std::uint32_t grown_behind;        // the chunk that the newest was linked behind, stored before the link
-  std::atomic<std::uint32_t> raised;  // the readiness descriptor has been raised and not lowered since
 };
 
 /// The consumers' end.
@@ -69,13 +68,22 @@ struct alignas(separate) head_end {
   std::atomic<std::uint32_t> chunk;  // that of `popped`, for producers looking for a free one; may lag behind it
 };
 
+/// What is known of the readiness descriptor. Killed between the descriptor and this word, a process leaves `changing`, which
+/// both sides put right: a producer that needs it raised, and a consumer that finds the queue empty.
+enum class readiness_state : std::uint32_t {
+  lowered,   // it is not readable
+  raised,    // it is readable
+  changing,  // it may be either
+};
+
 struct control {
   alignas(separate) tail_end tail;
   alignas(separate) head_end head;
   alignas(separate) sync::event_count items;  // consumers asleep until something is pushed
   alignas(separate) sync::event_count space;  // producers asleep until something is popped
-  // Seldom written.
+  // Seldom written, and read by both ends at every record: not on the line of either.
   alignas(separate) std::atomic<std::uint32_t> closed;
+  std::atomic<readiness_state> readiness;  // changes under the tail lock
   std::atomic<std::uint32_t> polled;  // somebody has asked for the readiness descriptor
   std::uint64_t capacity;             // in records; 0: unbounded
   std::uint64_t chunk_limit;          // entries the chunk table has room for

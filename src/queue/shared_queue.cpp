@@ -11,6 +11,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "os/memfd.hpp"
 #include "shoal/error.hpp"
 
 namespace shoal::queue {
@@ -71,15 +72,16 @@ os::event_fd attach_readiness(int descriptor) {
 // Free chunks looked at for a large record before a new one is made.
 constexpr int most_passed_over = 16;
 
-// How long a call waits for a lock before its caller may look at signals; also how long one that does not want to wait puts up
-// with a holder that was stopped inside its critical section.
+// How long a call waits for a lock before its caller may look at signals.
 constexpr std::chrono::milliseconds lock_patience{100};
 
 sync::lock_result lock_patiently(sync::robust_mutex& mutex, deadline until) {
   sync::lock_result result = mutex.spin_lock();
-  if (result == sync::lock_result::timed_out) {
-    const deadline patience = std::chrono::steady_clock::now() + lock_patience;
-    result = mutex.lock_until(until == no_waiting ? patience : std::min(until, patience));
+  if (result == sync::lock_result::timed_out && until != no_waiting) {
+    result = mutex.lock_until(std::min(until, std::chrono::steady_clock::now() + lock_patience));
+  }
+  if (result == sync::lock_result::unusable) {
+    throw_corrupt("one of its locks makes no sense");
   }
   return result;
 }
@@ -90,7 +92,7 @@ sync::lock_result lock_patiently(sync::robust_mutex& mutex, deadline until) {
 class shared_queue::guard {
  public:
   guard(sync::robust_mutex& mutex, sync::lock_result result)
-      : mutex_(result == sync::lock_result::timed_out ? nullptr : &mutex) {}
+      : mutex_(result == sync::lock_result::timed_out || result == sync::lock_result::unusable ? nullptr : &mutex) {}
   guard(guard&& other) noexcept : mutex_(std::exchange(other.mutex_, nullptr)) {}
   guard& operator=(guard&&) = delete;
   ~guard() {
@@ -146,7 +148,7 @@ shared_queue::shared_queue(const queue_options& options)
   control_->chunk_limit = limit;
   control_->tail.lock.initialize();
   control_->head.lock.initialize();
-  control_->tail.chunk_count = 1;
+  control_->tail.chunk_count.store(1, std::memory_order_relaxed);
   table_[0].offset = data;
   table_[0].size = chunk_size;
 }
@@ -156,6 +158,13 @@ shared_queue::shared_queue(queue_descriptors descriptors)
       readiness_(attach_readiness(descriptors.readiness)),
       control_(segment_.at<control>(control_offset)),
       table_(segment_.at<chunk>(table_offset)) {
+  const std::size_t least = first_chunk_offset(chunk_limit_for(segment_.size())) + chunk_size;
+  if (os::file_size(segment_.descriptor()) < least) {
+    throw error(errc::truncated_segment, "/proc/self/fd/" + std::to_string(descriptors.segment) +
+                                             " is a damaged Shoal queue: the file has " +
+                                             std::to_string(os::file_size(segment_.descriptor())) +
+                                             " bytes, expected at least " + std::to_string(least) + ".");
+  }
   if (control_->chunk_limit != chunk_limit_for(segment_.size())) {
     throw error(errc::truncated_segment, "/proc/self/fd/" + std::to_string(descriptors.segment) +
                                              " is a damaged Shoal queue: its chunk table has " +
@@ -192,8 +201,8 @@ shared_queue::outcome shared_queue::push(encoding tag, std::span<const const_byt
     room_(found, room);
   }
   position at = tail.pushed.get();
-  const chunk& current = chunk_at(at.chunk);
-  if (current.size - at.offset < space) {
+  const chunk& current = checked_chunk(at.chunk);
+  if (at.offset > current.size || current.size - at.offset < space) {
     const std::uint32_t next = chunk_after(at.chunk, space);
     if (at.offset < current.size) {
       *segment_.at<record_header>(current.offset + at.offset) = end_of_chunk;
@@ -231,14 +240,12 @@ shared_queue::outcome shared_queue::pop(record& out, std::atomic<std::uint64_t>*
     arrivals_(found, arrivals);
   }
   position at = head.popped.get();
-  check_chunk(at.chunk);
   const std::uint32_t left = at.chunk;
-  while (is_end_of_chunk(at)) {
-    at = {chunk_at(at.chunk).next.load(std::memory_order_acquire), 0};
-    check_chunk(at.chunk);
-    if (at.chunk == left) {
+  for (std::uint64_t steps = 0; is_end_of_chunk(at); ++steps) {
+    if (steps == control_->chunk_limit) {
       throw_corrupt("its chunks end without the record that was counted");
     }
+    at = {chunk_at(at.chunk).next.load(std::memory_order_acquire), 0};
   }
   const chunk& current = chunk_at(at.chunk);
   const std::byte* const start = segment_.data() + current.offset + at.offset;
@@ -258,7 +265,7 @@ shared_queue::outcome shared_queue::pop(record& out, std::atomic<std::uint64_t>*
   if (at.chunk != left) {
     head.chunk.store(at.chunk, std::memory_order_release);
   }
-  if (control_->tail.raised.load(std::memory_order_relaxed) != 0 && count + 1 == pushed()) {
+  if (control_->readiness.load(std::memory_order_relaxed) != readiness_state::lowered && count + 1 == pushed()) {
     lower_readiness();
   }
   return outcome::done;
@@ -277,6 +284,9 @@ bool shared_queue::close(deadline until) {
 }
 
 bool shared_queue::start_polling(deadline until) {
+  if (control_->polled.load(std::memory_order_relaxed) != 0) {
+    return true;
+  }
   const guard lock = lock_tail(until);
   if (!lock) {
     return false;
@@ -317,10 +327,7 @@ std::uint32_t shared_queue::chunk_after(std::uint32_t current, std::size_t space
     if (next == first_used) {
       break;
     }
-    if (chunk_at(next).size >= space) {
-      if (space > chunk_size) {
-        segment_.populate(chunk_at(next).offset, round_up(space, memory::page_size));
-      }
+    if (checked_chunk(next).size >= space) {
       return next;
     }
     *segment_.at<record_header>(chunk_at(next).offset) = end_of_chunk;
@@ -332,8 +339,8 @@ std::uint32_t shared_queue::chunk_after(std::uint32_t current, std::size_t space
 // Links a new chunk into the ring, behind `last`.
 std::uint32_t shared_queue::grow(std::uint32_t last, std::size_t space) {
   tail_end& tail = control_->tail;
-  const std::uint32_t index = tail.chunk_count;
-  if (index >= control_->chunk_limit) {
+  const std::uint32_t index = tail.chunk_count.load(std::memory_order_relaxed);
+  if (index == 0 || index >= control_->chunk_limit) {
     throw std::bad_alloc();
   }
   // Large chunks come in steps of a quarter of a power of two, so that the free ones fit records of about the same size.
@@ -342,7 +349,7 @@ std::uint32_t shared_queue::grow(std::uint32_t last, std::size_t space) {
   const chunk& newest = chunk_at(index - 1);
   const std::uint64_t offset = newest.offset + newest.size;
   segment_.grow(offset + size);
-  segment_.populate(offset, round_up(space <= chunk_size ? chunk_size : space, memory::page_size));
+  segment_.populate(offset, size);
   const std::size_t entry = table_offset + index * sizeof(chunk);
   segment_.populate(entry / memory::page_size * memory::page_size, memory::page_size);
 
@@ -352,7 +359,7 @@ std::uint32_t shared_queue::grow(std::uint32_t last, std::size_t space) {
   made.next.store(chunk_at(last).next.load(std::memory_order_relaxed), std::memory_order_relaxed);
   tail.grown_behind = last;
   chunk_at(last).next.store(index, std::memory_order_release);  // COMMIT: the chunk is part of the ring
-  tail.chunk_count = index + 1;                                 // recover_tail does this for the dead
+  tail.chunk_count.store(index + 1, std::memory_order_release);  // recover_tail does this for the dead
   return index;
 }
 
@@ -369,17 +376,18 @@ void shared_queue::write_record(const position& at, encoding tag, std::size_t si
   }
 }
 
-// Under the tail lock, before a commit. The descriptor first: killed in between, it is raised twice, which does no harm.
+// Under the tail lock, before a commit.
 void shared_queue::raise_readiness() {
-  if (control_->tail.raised.load(std::memory_order_relaxed) == 0) {
+  if (control_->readiness.load(std::memory_order_relaxed) != readiness_state::raised) {
+    control_->readiness.store(readiness_state::changing, std::memory_order_relaxed);
     readiness_.raise();
-    control_->tail.raised.store(1, std::memory_order_relaxed);
+    control_->readiness.store(readiness_state::raised, std::memory_order_release);
   }
 }
 
 // Under the head lock, with the queue seen empty.
 void shared_queue::lower_readiness() {
-  if (control_->tail.raised.load(std::memory_order_relaxed) == 0) {
+  if (control_->readiness.load(std::memory_order_relaxed) == readiness_state::lowered) {
     return;
   }
   // Without waiting: a producer stopped inside its critical section must not stop consumers that have what they wanted. It
@@ -388,17 +396,17 @@ void shared_queue::lower_readiness() {
   if (!lock || pushed() != popped() || is_closed()) {
     return;
   }
-  // The flag first: killed in between, the descriptor stays readable, which is a false alarm; the other way round the next
-  // producer would not raise it and its record would go unseen.
-  control_->tail.raised.store(0, std::memory_order_relaxed);
+  control_->readiness.store(readiness_state::changing, std::memory_order_relaxed);
   readiness_.lower();
+  control_->readiness.store(readiness_state::lowered, std::memory_order_release);
 }
 
 // The holder died. All it may have left is a chunk that is in the ring and not counted yet.
 void shared_queue::recover_tail() {
   tail_end& tail = control_->tail;
-  if (chunk_at(tail.grown_behind).next.load(std::memory_order_relaxed) == tail.chunk_count) {
-    ++tail.chunk_count;
+  const std::uint32_t counted = tail.chunk_count.load(std::memory_order_relaxed);
+  if (chunk_at(tail.grown_behind).next.load(std::memory_order_relaxed) == counted) {
+    tail.chunk_count.store(counted + 1, std::memory_order_relaxed);
   }
 }
 
@@ -410,15 +418,21 @@ void shared_queue::recover_head() {
 
 // Whether no record is at a place where, unless the queue is empty, one begins or its chunk ends.
 bool shared_queue::is_end_of_chunk(const position& at) const {
-  const chunk& current = chunk_at(at.chunk);
-  return at.offset >= current.size || *segment_.at<record_header>(current.offset + at.offset) == end_of_chunk;
+  const chunk& current = checked_chunk(at.chunk);
+  if (at.offset > current.size || at.offset % sizeof(record_header) != 0) {
+    throw_corrupt("a record begins at byte " + std::to_string(at.offset) + " of a chunk of " +
+                  std::to_string(current.size));
+  }
+  return at.offset == current.size || *segment_.at<record_header>(current.offset + at.offset) == end_of_chunk;
 }
 
-void shared_queue::check_chunk(std::uint32_t index) const {
-  if (index >= control_->chunk_limit || chunk_at(index).offset > segment_.size() ||
+chunk& shared_queue::checked_chunk(std::uint32_t index) const {
+  if (index >= control_->chunk_limit || chunk_at(index).offset % memory::page_size != 0 ||
+      chunk_at(index).size % memory::page_size != 0 || chunk_at(index).offset > segment_.size() ||
       chunk_at(index).size > segment_.size() - chunk_at(index).offset) {
     throw_corrupt("chunk " + std::to_string(index) + " lies outside its memory");
   }
+  return chunk_at(index);
 }
 
 }  // namespace shoal::queue

@@ -25,7 +25,7 @@ class shared_queue {
   explicit shared_queue(const queue_options& options);
   explicit shared_queue(queue_descriptors descriptors);
 
-  // Both wait for nothing but a lock: until `until`, or `lock_patience` if that is earlier or `until` is no_waiting.
+  // Both wait for nothing but a lock, for a tenth of a second at the most, and with no_waiting for some microseconds.
   outcome push(encoding tag, std::span<const const_bytes> parts, deadline until);
   outcome pop(record& out, std::atomic<std::uint64_t>* claim, deadline until);
 
@@ -52,7 +52,7 @@ class shared_queue {
   guard spin_lock_tail();
 
   [[nodiscard]] chunk& chunk_at(std::uint32_t index) const noexcept { return table_[index]; }
-  void check_chunk(std::uint32_t index) const;
+  [[nodiscard]] chunk& checked_chunk(std::uint32_t index) const;
   [[nodiscard]] bool is_end_of_chunk(const position& at) const;
 
   std::uint32_t chunk_after(std::uint32_t current, std::size_t space);

@@ -5,13 +5,12 @@
 namespace shoal::sync {
 
 void event::set() noexcept {
+  // Written even if it is set already: whoever clears it afterwards must see all that was done before this call.
   std::uint32_t word = shared().word.load(std::memory_order_relaxed);
+  std::uint32_t next = 0;
   do {
-    if ((word & 1) != 0) {
-      // Whoever set it may have been killed before waking; waking again costs a load.
-      break;
-    }
-  } while (!shared().word.compare_exchange_weak(word, word + 3, std::memory_order_seq_cst));
+    next = (word & 1) != 0 ? word : word + 3;
+  } while (!shared().word.compare_exchange_weak(word, next, std::memory_order_seq_cst));
   shared().was_set.notify(std::numeric_limits<int>::max());
 }
 

@@ -7,7 +7,12 @@
 namespace shoal::sync {
 
 /// How an attempt to lock ended. After `acquired` and `owner_died` the caller holds the lock.
-enum class lock_result { acquired, owner_died, timed_out };
+enum class lock_result {
+  acquired,
+  owner_died,
+  timed_out,
+  unusable,  ///< no lock is there: its memory was written over
+};
 
 /// A mutex in shared memory whose holder may die.
 ///

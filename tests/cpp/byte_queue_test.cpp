@@ -17,6 +17,7 @@
 
 #include "memory/segment.hpp"
 #include "process_support.hpp"
+#include "queue/layout.hpp"
 #include "shoal/error.hpp"
 #include "shoal/process.hpp"
 
@@ -41,7 +42,11 @@ std::string text_of(const record& from) {
 }
 
 queue_status push(byte_queue& queue, const std::string& text, shoal::deadline until = no_waiting) {
-  return queue.push(encoding::raw, bytes_of(text), until);
+  queue_status status{};
+  do {
+    status = queue.push(encoding::raw, bytes_of(text), until);
+  } while (status == queue_status::interrupted || status == queue_status::busy);
+  return status;
 }
 
 /// The next record, awaited as long as a test may take; "(none)" if none came.
@@ -465,8 +470,7 @@ TEST(ByteQueue, ThreadsOfOneProcessMayShareAHandle) {
   for (int t = 0; t < 2; ++t) {
     threads.emplace_back([&] {
       for (int i = 0; i < each; ++i) {
-        while (push(queue, std::to_string(i), after(patience)) == queue_status::interrupted) {
-        }
+        EXPECT_EQ(push(queue, std::to_string(i), after(patience)), queue_status::ok);
       }
     });
     threads.emplace_back([&] {
@@ -494,6 +498,68 @@ TEST(ByteQueue, ClaimSaysWhatAConsumerTook) {
   ASSERT_EQ(queue.pop(got, claim, no_waiting), queue_status::ok);
   EXPECT_EQ(claim, 2U);
   EXPECT_EQ(queue.popped(), 2U);
+}
+
+TEST(ByteQueue, AWakeUpThatIsNotMadeUseOfIsPassedOn) {
+  // Of two sleeping consumers one is woken, finds its lock taken until its deadline, and gives up: the other must not sleep on.
+  byte_queue queue;
+  byte_queue results;
+  const auto raw = shoal::memory::segment::attach(queue.descriptors().segment, shoal::memory::segment_kind::queue);
+  auto& shared = *raw.at<shoal::queue::control>(shoal::queue::control_offset);
+  process impatient([&] {
+    record got;
+    const shoal::deadline until = after(300ms);
+    while (queue.pop(got, until) == queue_status::interrupted) {
+    }
+  });
+  ASSERT_TRUE(eventually([&] { return shared.items.has_sleepers(); }));
+  process patient([&] { push(results, pop(queue)); });
+  // Both asleep, the impatient one first in line. (Were the other not asleep yet, it would find the item at once.)
+  std::this_thread::sleep_for(100ms);
+  ASSERT_EQ(shared.head.lock.lock_until(after(patience)), shoal::sync::lock_result::acquired);
+  ASSERT_EQ(push(queue, "item"), queue_status::ok);
+  EXPECT_TRUE(impatient.join().success());
+  shared.head.lock.unlock();
+  EXPECT_EQ(pop(results), "item");
+  EXPECT_TRUE(patient.join().success());
+}
+
+TEST(ByteQueue, ReadinessLeftInDoubtByAKillIsPutRightByTheNextLook) {
+  byte_queue queue;
+  const int fd = queue.native_handle();
+  const auto raw = shoal::memory::segment::attach(queue.descriptors().segment, shoal::memory::segment_kind::queue);
+  auto& shared = *raw.at<shoal::queue::control>(shoal::queue::control_offset);
+  // As after a kill between the descriptor and the word that says what it is.
+  const std::uint64_t one = 1;
+  ASSERT_EQ(::write(fd, &one, sizeof one), static_cast<ssize_t>(sizeof one));
+  shared.readiness.store(shoal::queue::readiness_state::changing);
+  ASSERT_TRUE(is_readable(fd));
+  record got;
+  EXPECT_EQ(queue.pop(got, no_waiting), queue_status::timed_out);
+  EXPECT_FALSE(is_readable(fd));
+  push(queue, "x");
+  EXPECT_TRUE(is_readable(fd));
+}
+
+TEST(ByteQueue, ThatIsBusySaysSoAtOnceToThoseWhoDoNotWait) {
+  byte_queue queue;
+  push(queue, "x");
+  const auto raw = shoal::memory::segment::attach(queue.descriptors().segment, shoal::memory::segment_kind::queue);
+  auto& shared = *raw.at<shoal::queue::control>(shoal::queue::control_offset);
+  ASSERT_EQ(shared.head.lock.try_lock(), shoal::sync::lock_result::acquired);
+  ASSERT_EQ(shared.tail.lock.try_lock(), shoal::sync::lock_result::acquired);
+  process other([&] {
+    record got;
+    const bool right = queue.pop(got, no_waiting) == queue_status::busy &&
+                       queue.push(encoding::raw, bytes_of("y"), no_waiting) == queue_status::busy &&
+                       queue.pop(got, after(20ms)) == queue_status::timed_out &&
+                       queue.close(after(20ms)) == queue_status::timed_out;
+    return right ? 0 : 1;
+  });
+  EXPECT_TRUE(other.join().success());
+  shared.tail.lock.unlock();
+  shared.head.lock.unlock();
+  EXPECT_EQ(pop(queue), "x");
 }
 
 TEST(ByteQueue, LeavesNothingBehind) {

@@ -15,6 +15,15 @@
 
 #include "shoal/deadline.hpp"
 
+#ifdef __SANITIZE_THREAD__
+// It does not see into what is not compiled with it: the reference count in libstdc++ by which threads share an
+// exception, and pthread_mutex_clocklock.
+extern "C" [[gnu::used]] inline const char* __tsan_default_suppressions() {  // NOLINT(bugprone-reserved-identifier)
+  return "race:std::__exception_ptr::exception_ptr::_M_release\n"
+         "mutex:shoal::sync::robust_mutex::unlock\n";
+}
+#endif
+
 namespace shoal::test {
 
 /// How long a test waits for what must happen before it fails.

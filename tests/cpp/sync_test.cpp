@@ -1,4 +1,5 @@
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -7,6 +8,7 @@
 #include <vector>
 
 #include "memory/arena.hpp"
+#include "memory/segment.hpp"
 #include "process_support.hpp"
 #include "shoal/error.hpp"
 #include "shoal/process.hpp"
@@ -137,7 +139,6 @@ TEST(EventCount, ForgetsSleepersWhoWereKilled) {
 
 TEST(Arena, ManySlotsShareADescriptor) {
   const auto before = open_descriptors();
-  std::vector<binary_semaphore*> none;
   std::vector<std::unique_ptr<binary_semaphore>> locks;
   for (int i = 0; i < 10'000; ++i) {
     locks.push_back(std::make_unique<binary_semaphore>());
@@ -152,6 +153,26 @@ TEST(Arena, ReusesSlotsThatNobodyElseKnew) {
     EXPECT_TRUE(lock.is_free());
   }
   EXPECT_LE(open_descriptors() - before, 1);
+}
+
+TEST(Arena, CostsTheSameHoweverOftenTheLastSlotComesAndGoes) {
+  constexpr int in_one_arena = 960;
+  std::vector<std::unique_ptr<event>> held;
+  for (int i = 0; i < 2 * in_one_arena; ++i) {
+    held.push_back(std::make_unique<event>());
+  }
+  const auto before = open_descriptors();
+  for (int i = 0; i < 200'000; ++i) {  // grew by an entry each time, which made this loop take minutes
+    held.back().reset();
+    held.back() = std::make_unique<event>();
+  }
+  EXPECT_LE(open_descriptors() - before, 1);
+}
+
+TEST(Arena, ThatIsDamagedIsRefused) {
+  using shoal::memory::segment;
+  const segment small = segment::create(shoal::memory::segment_kind::arena, "small", shoal::memory::page_size);
+  EXPECT_THROW(event({small.descriptor(), 0}), shoal::error);
 }
 
 TEST(Arena, NeverReusesASlotThatAChildMayKnow) {
@@ -274,6 +295,39 @@ TEST(Event, WakesAllWhoWait) {
   ready.clear();
   EXPECT_FALSE(ready.is_set());
   EXPECT_EQ(ready.wait_until(ready.generation(), after(5ms)), wait_result::timed_out);
+}
+
+TEST(Event, SettingASetEventIsSeenByWhoeverClearsIt) {
+  // The store before set() must not be delayed past it, or the one who clears and then looks would wait for ever.
+  event ready;
+  shared<std::atomic<int>> work;
+  shared<std::atomic<int>> round;
+  constexpr int rounds = 20'000;
+  process setter([&] {
+    for (int i = 1; i <= rounds; ++i) {
+      while (round->load(std::memory_order_acquire) != i) {
+        ::sched_yield();
+      }
+      work->store(i, std::memory_order_relaxed);
+      ready.set();
+    }
+  });
+  const shoal::deadline until = after(patience);
+  bool lost = false;
+  for (int i = 1; i <= rounds && !lost; ++i) {
+    ready.set();
+    round->store(i, std::memory_order_release);
+    ready.clear();
+    while (work->load(std::memory_order_relaxed) != i && !ready.is_set() && !lost) {
+      lost = std::chrono::steady_clock::now() > until;
+      ::sched_yield();
+    }
+    while (work->load(std::memory_order_relaxed) != i) {
+      ::sched_yield();
+    }
+  }
+  EXPECT_FALSE(lost);
+  EXPECT_TRUE(setter.join().success());
 }
 
 TEST(Event, SetAndClearedAtOnceStillWakesWhoWaited) {

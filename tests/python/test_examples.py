@@ -131,12 +131,19 @@ def test_the_readmes_python_examples_run_and_print_what_it_says(run: Callable[..
         assert without_numbers(ended.out) == without_numbers(output)
 
 
+def test_the_readme_says_which_names_are_shoals(run: Callable[..., Any]) -> None:
+    (sentence,) = re.findall(r"^Shoal's own are at present (.*?)\. ", (ROOT / "README.md").read_text(), re.MULTILINE)
+    status = run("-m", "shoal", "--status").out
+    assert sorted(re.findall(r"`(\w+)`", sentence)) == sorted(re.findall(r"^  (\w+) +shoal$", status, re.MULTILINE))
+
+
 def without_numbers(text: str) -> str:
     return re.sub(r"worker \d+ \(pid \d+\)", "worker N (pid N)", text)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_lead_somewhere(document: Path) -> None:
-    links = re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text())
+    text = re.sub(r"^```.*?^```$", "", document.read_text(), flags=re.DOTALL | re.MULTILINE)
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", text)
     missing = [link for link in links if not (document.parent / link).exists()]
     assert not missing

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from examples_support import EXAMPLES, cpp_example
-
 import shoal
+from examples_support import EXAMPLES, cpp_example
 
 PATIENCE = 30.0
 

@@ -129,3 +129,11 @@ def test_hundreds_can_be_passed_to_one_process(context: Any) -> None:
     child.join()
     assert child.exitcode == 0
     assert all(lock.acquire(False) for lock in locks)
+
+
+def test_block_may_be_any_truth_value() -> None:
+    lock = shoal.Lock()
+    assert lock.acquire(1)  # type: ignore[arg-type]
+    assert not lock.acquire(0)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="NaN"):
+        lock.acquire(timeout=float("nan"))

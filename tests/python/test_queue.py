@@ -7,6 +7,7 @@ import pickle
 import queue
 import select
 import signal
+import textwrap
 import threading
 import time
 from collections.abc import Callable
@@ -260,3 +261,60 @@ def test_out_of_descriptors_is_an_oserror(run: Callable[..., Any]) -> None:
     assert ended.status == 0, ended
     assert ended.out.startswith("True "), ended
     assert ended.out.endswith("\n1\n"), ended
+
+
+def test_arguments_may_be_given_by_name_in_any_order() -> None:
+    q: shoal.Queue[int] = shoal.Queue()
+    q.put(block=False, obj=1)
+    q.put(timeout=5, obj=2)
+    q.put(obj=3)
+    assert [q.get(timeout=5), q.get(block=True), q.get(False)] == [1, 2, 3]
+    for wrong in ({"obj": 1, "blocks": True}, {}, {"block": True}):
+        with pytest.raises(TypeError):
+            q.put(**wrong)  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        q.put(1, True, block=False)  # type: ignore[misc]
+    with pytest.raises(TypeError):
+        q.get(True, 1, 2)  # type: ignore[call-arg]
+
+
+def test_a_timeout_that_is_no_number_is_refused() -> None:
+    q: shoal.Queue[int] = shoal.Queue()
+    with pytest.raises(ValueError, match="NaN"):
+        q.get(timeout=float("nan"))
+    with pytest.raises(TypeError):
+        q.get(timeout="1")  # type: ignore[arg-type]
+
+
+def test_daemon_threads_that_wait_do_not_disturb_the_end_of_the_program(run: Callable[..., Any]) -> None:
+    # Retaking the interpreter lock while it ends once terminated the process, in most runs of such a program.
+    program = textwrap.dedent("""
+        import threading, shoal
+        def work(wait):
+            while wait() is not None:
+                pass
+        q, lock, event = shoal.Queue(), shoal.Lock(), shoal.Event()
+        lock.acquire()
+        for wait in 4 * [q.get] + [lock.acquire, event.wait]:
+            threading.Thread(target=work, args=(wait,), daemon=True).start()
+        for _ in range(4):
+            q.put(None)
+    """)
+    for _ in range(5):
+        ended = run("-c", program)
+        assert (ended.status, ended.err) == (0, ""), ended
+
+
+def test_put_nowait_on_a_queue_without_bound_is_never_full(context: Any) -> None:
+    q = shoal.Queue()
+    holder = context.Process(target=put_a_large_item, args=(q,))
+    holder.start()
+    for number in range(20_000):
+        q.put_nowait(number)
+    holder.join()
+    got = [q.get(timeout=30) for _ in range(20_001)]
+    assert [item for item in got if isinstance(item, int)] == list(range(20_000))
+
+
+def put_a_large_item(q: Any) -> None:
+    q.put(bytes(100_000_000))

@@ -12,25 +12,32 @@ inline constexpr std::size_t max_fields = 16;
 inline constexpr std::size_t no_count = static_cast<std::size_t>(-1);
 
 // Stands for a member of any type but Whole itself (that would be a copy) and its bases. Not constexpr: gcc would want
-// the definition.
+// something to evaluate. Never called, but defined: clang misses the definition where the type is local to a source
+// file.
 template <class Whole, std::size_t>
 struct any_field {
   template <class Field>
   requires(!std::is_same_v<Field, Whole> && !std::is_base_of_v<Field, Whole>) operator Field()
-      const noexcept;  // NOLINT(google-explicit-constructor): converting is all it does
+      const noexcept {  // NOLINT(google-explicit-constructor): converting is all it does
+    __builtin_unreachable();
+  }
 };
 
 template <class Whole>
 struct any_base {
   template <class Base>
   requires(!std::is_same_v<Base, Whole> && std::is_base_of_v<Base, Whole>) operator Base()
-      const noexcept;  // NOLINT(google-explicit-constructor)
+      const noexcept {  // NOLINT(google-explicit-constructor)
+    __builtin_unreachable();
+  }
 };
 
 template <std::size_t>
 struct any_pointer {
   template <class Target>
-  operator Target*() const noexcept;  // NOLINT(google-explicit-constructor)
+  operator Target*() const noexcept {  // NOLINT(google-explicit-constructor)
+    __builtin_unreachable();
+  }
 };
 
 template <class T, std::size_t... I>

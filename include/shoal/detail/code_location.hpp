@@ -4,10 +4,10 @@
 
 namespace shoal::detail {
 
-/// A function, as one process names it to another that was forked from it: where it is, and what lies there. The second is needed
-/// because either process may have loaded or unloaded code since the fork.
+/// A function, as one process names it to another that was forked from it: where it is, and what lies there. The second
+/// is needed because either process may have loaded or unloaded code since the fork.
 struct code_location {
-  std::uint64_t address;
+  const void* address;
   std::uint64_t module;  // a fingerprint of the executable or shared library there; never 0
 };
 

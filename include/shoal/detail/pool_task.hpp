@@ -95,19 +95,24 @@ std::vector<R> receive_chunk(decoder& in) {
 
 template <class F, class... Args>
 consteval void check_task() {
-  static_assert(shippable_function<F>,
-                "shoal: this function object cannot be sent to a worker process. Function pointers, lambdas whose captures are "
-                "trivially copyable (numbers, arrays of them, plain structs) and encodable aggregates can. Pass what else the "
-                "function needs as arguments");
+  static_assert(
+      shippable_function<F>,
+      "shoal: this function object cannot be sent to a worker process. Function pointers, lambdas whose captures are "
+      "trivially copyable (numbers, arrays of them, plain structs) and encodable aggregates can. Pass what else the "
+      "function needs as arguments");
   static_assert((shippable<Args> && ...),
-                "shoal: an argument cannot be sent to a worker process. Types that shoal::codec knows and trivially copyable classes "
-                "can; pointers, spans, views and reference wrappers cannot, since they would point into another process's memory");
-  static_assert(std::is_invocable_v<F&, Args...>,
-                "shoal: the function cannot be called with these arguments. They arrive as rvalues, text as std::string");
+                "shoal: an argument cannot be sent to a worker process. Types that shoal::codec knows and trivially "
+                "copyable classes "
+                "can; pointers, spans, views and reference wrappers cannot, since they would point into another "
+                "process's memory");
+  static_assert(
+      std::is_invocable_v<F&, Args...>,
+      "shoal: the function cannot be called with these arguments. They arrive as rvalues, text as std::string");
   if constexpr (std::is_invocable_v<F&, Args...>) {
     using result = std::decay_t<std::invoke_result_t<F&, Args...>>;
     static_assert(std::is_void_v<result> || shippable<result>,
-                  "shoal: the function's result cannot be sent back from a worker process. See shoal::codec for the types that can");
+                  "shoal: the function's result cannot be sent back from a worker process. See shoal::codec for the "
+                  "types that can");
   }
 }
 

@@ -28,8 +28,8 @@ template <class T>
 inline constexpr bool refers_elsewhere<std::reference_wrapper<T>> = true;
 
 template <class T>
-concept travels_as_bytes =
-    std::is_trivially_copyable_v<T> && (std::is_class_v<T> || std::is_union_v<T>) && !refers_elsewhere<T>;
+concept travels_as_bytes = std::is_trivially_copyable_v<T> &&
+    (std::is_class_v<T> || std::is_union_v<T>)&&!refers_elsewhere<T>;
 
 /// Arguments and results.
 template <class T>
@@ -37,8 +37,8 @@ concept shippable = encodable<T> || function_pointer<T> || travels_as_bytes<T>;
 
 /// Functions. A lambda's captures travel as bytes; the compiler does not say whether one of them is a reference.
 template <class T>
-concept shippable_function =
-    function_pointer<T> || std::is_member_pointer_v<T> || travels_as_bytes<T> || (std::is_class_v<T> && encodable<T>);
+concept shippable_function = function_pointer<T> || std::is_member_pointer_v<T> || travels_as_bytes<T> ||
+    (std::is_class_v<T>&& encodable<T>);
 
 /// What a T is stored as on its way: views of text own a copy there.
 template <class T>
