@@ -37,8 +37,8 @@ nb::object checked(PyObject* made) {
   return nb::steal(made);
 }
 
-/// Pickles as multiprocessing's ForkingPickler does, reducers registered there included, with one pickler for all objects, since
-/// making one costs as much as pickling a small object does.
+/// Pickles as multiprocessing's ForkingPickler does, reducers registered there included, with one pickler for all
+/// objects, since making one costs as much as pickling a small object does.
 class pickler {
  public:
   static pickler& instance() {
@@ -121,8 +121,8 @@ class pickler {
   bool busy_ = false;
 };
 
-/// Strings that were decoded lately, by their bytes: the keys of dicts come again and again, and need neither be made nor
-/// hashed anew. Guarded by the GIL.
+/// Strings that were decoded lately, by their bytes: the keys of dicts come again and again, and need neither be made
+/// nor hashed anew. Guarded by the GIL.
 class recent_strings {
  public:
   static recent_strings& instance() {
@@ -275,8 +275,10 @@ bool encoded_object::try_large_bytes(PyObject* object) {
   }
   // The header of "bin 32" in the MessagePack specification; the bytes themselves follow as they are.
   const auto size = static_cast<std::uint32_t>(PyBytes_GET_SIZE(object));
-  bytes_header_ = {std::byte{0xc6}, std::byte(size >> 24), std::byte(size >> 16), std::byte(size >> 8), std::byte(size)};
-  parts_ = {const_bytes(bytes_header_), const_bytes(reinterpret_cast<const std::byte*>(PyBytes_AS_STRING(object)), size)};
+  bytes_header_ = {std::byte{0xc6}, std::byte(size >> 24), std::byte(size >> 16), std::byte(size >> 8),
+                   std::byte(size)};
+  parts_ = {const_bytes(bytes_header_),
+            const_bytes(reinterpret_cast<const std::byte*>(PyBytes_AS_STRING(object)), size)};
   part_count_ = 2;
   return true;
 }
@@ -294,7 +296,8 @@ bool encoded_object::try_msgpack(PyObject* object) {
   }
 }
 
-// Appends the object to the encoder; false: it has to be pickled. Runs no Python code, so that nobody changes what is read.
+// Appends the object to the encoder; false: it has to be pickled. Runs no Python code, so that nobody changes what is
+// read.
 bool encoded_object::append(PyObject* object, std::size_t depth) {
   PyTypeObject* const type = Py_TYPE(object);
   if (type == &PyLong_Type) {
@@ -418,9 +421,10 @@ nb::object decode_object(encoding tag, const_bytes bytes) {
       return checked(PyBytes_FromStringAndSize(reinterpret_cast<const char*>(bytes.data()),
                                                static_cast<Py_ssize_t>(bytes.size())));
   }
-  throw error(errc::corrupt_record, "the record has encoding " + std::to_string(static_cast<int>(tag)) +
-                                        ", known are 0 (raw), 1 (MessagePack) and 2 (pickle): something has written over "
-                                        "the shared memory.");
+  throw error(errc::corrupt_record,
+              "the record has encoding " + std::to_string(static_cast<int>(tag)) +
+                  ", known are 0 (raw), 1 (MessagePack) and 2 (pickle): something has written over "
+                  "the shared memory.");
 }
 
 encoded_object& shared_encoder() {

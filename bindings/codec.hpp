@@ -13,9 +13,9 @@ namespace shoal::python {
 
 /// One Python object as the bytes of a record.
 ///
-/// Exact built-in types (None, bool, int, float, str, bytes, list, dict, tuple) become MessagePack; everything else is pickled, and
-/// so is an object that MessagePack would not bring back as it was: a container met twice, an integer past 64 bits, a lone
-/// surrogate, deep nesting. Nobody can tell which it was from what arrives.
+/// Exact built-in types (None, bool, int, float, str, bytes, list, dict, tuple) become MessagePack; everything else is
+/// pickled, and so is an object that MessagePack would not bring back as it was: a container met twice, an integer past
+/// 64 bits, a lone surrogate, deep nesting. Nobody can tell which it was from what arrives.
 ///
 /// Meant to be reused. Needs the GIL.
 class encoded_object {
@@ -53,8 +53,8 @@ class encoded_object {
 /// The encoder of all calls. Guarded by the GIL: whoever releases it before the parts are used must copy them first.
 [[nodiscard]] encoded_object& shared_encoder();
 
-/// A record lent to one receiving call and then kept for the next one. Lent, since the call may release the GIL, and decoding may
-/// run Python code that receives something itself. Made and destroyed with the GIL held.
+/// A record lent to one receiving call and then kept for the next one. Lent, since the call may release the GIL, and
+/// decoding may run Python code that receives something itself. Made and destroyed with the GIL held.
 class borrowed_record {
  public:
   borrowed_record();

@@ -4,7 +4,8 @@
 
 namespace shoal::python {
 
-/// Turns the C++ exception being handled into the Python one; for functions that CPython calls without nanobind in between.
+/// Turns the C++ exception being handled into the Python one; for functions that CPython calls without nanobind in
+/// between.
 void set_error_from_current_exception() noexcept;
 
 /// Runs the Python handlers of signals that have arrived. @throws nb::python_error  what a handler raised.

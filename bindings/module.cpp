@@ -5,7 +5,8 @@
 
 NB_MODULE(_core, module) {
   using namespace shoal::python;
-  // An interpreter that ends with daemon threads still waiting in a call cannot free what they use; that is no leak of ours.
+  // An interpreter that ends with daemon threads still waiting in a call cannot free what they use; that is no leak of
+  // ours.
   nanobind::set_leak_warnings(false);
   module.doc() = "The native core: handles on shared objects, without Python-level conveniences.";
   module.attr("__version__") = SHOAL_VERSION;

@@ -8,11 +8,12 @@
 #include "errors.hpp"
 #include "shoal/deadline.hpp"
 
-// Methods that programs call in a loop are plain CPython methods: they parse their arguments in less time than a general argument
-// parser takes to look up their names.
+// Methods that programs call in a loop are plain CPython methods: they parse their arguments in less time than a
+// general argument parser takes to look up their names.
 namespace shoal::python {
 
-/// The deadline that arguments `block` and `timeout` behind `first` positional ones ask for, as in `queue.Queue.put` and `get`.
+/// The deadline that arguments `block` and `timeout` behind `first` positional ones ask for, as in `queue.Queue.put`
+/// and `get`.
 /// @throws nb::python_error  TypeError, or what converting them raises.
 deadline parse_waiting(const char* method, PyObject* const* arguments, Py_ssize_t count, PyObject* keywords,
                        Py_ssize_t first);

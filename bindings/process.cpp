@@ -32,7 +32,8 @@ class process_handle {
     const std::shared_ptr<os::pidfd> process = usable();  // kept open, should another thread close this meanwhile
     const deadline until = deadline_of(timeout);
     using result = os::pidfd::wait_result;
-    // No longer than a second at a time: a signal may arrive just before the system call that it would have interrupted.
+    // No longer than a second at a time: a signal may arrive just before the system call that it would have
+    // interrupted.
     const auto ended = [&] {
       const deadline next_look = std::min(until, after(std::chrono::seconds(1)));
       const result how = process->wait_until(next_look);

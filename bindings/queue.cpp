@@ -118,8 +118,9 @@ PyObject* get_until(PyObject* self, deadline until) {
 PyObject* put(PyObject* self, PyObject* const* arguments, Py_ssize_t count, PyObject* keywords) noexcept {
   return guarded([&]() -> PyObject* {
     if (count > 0) {
-      return put_until(self, arguments[0],
-                       count > 1 || keywords != nullptr ? parse_waiting("put", arguments, count, keywords, 1) : forever);
+      return put_until(
+          self, arguments[0],
+          count > 1 || keywords != nullptr ? parse_waiting("put", arguments, count, keywords, 1) : forever);
     }
     PyObject* object = nullptr;
     nb::list others;  // the keywords but `obj`, and what they are given

@@ -31,7 +31,8 @@ std::atomic<pid_t> this_process = [] {
   return ::getpid();
 }();
 
-/// shoal._core.SemLock: a binary_semaphore, and which thread of this process has taken it, as multiprocessing's own class knows.
+/// shoal._core.SemLock: a binary_semaphore, and which thread of this process has taken it, as multiprocessing's own
+/// class knows.
 class sem_lock {
  public:
   sem_lock() = default;

@@ -37,8 +37,9 @@ class released_gil {
     try {
       PyEval_RestoreThread(state_);
     } catch (...) {
-      // Before 3.14 the interpreter, when it is ending, ends a daemon thread that comes back here, by unwinding its stack. That
-      // would terminate the program at the next noexcept function. So the thread waits for the end, as 3.14 lets it.
+      // Before 3.14 the interpreter, when it is ending, ends a daemon thread that comes back here, by unwinding its
+      // stack. That would terminate the program at the next noexcept function. So the thread waits for the end, as 3.14
+      // lets it.
       for (;;) {
         ::pause();
       }
@@ -49,7 +50,8 @@ class released_gil {
   PyThreadState* state_;
 };
 
-/// Repeats an attempt that blocks, without the GIL, until it was not interrupted; between attempts Python's signal handlers run.
+/// Repeats an attempt that blocks, without the GIL, until it was not interrupted; between attempts Python's signal
+/// handlers run.
 /// @throws nb::python_error  what a handler raised.
 template <class Attempt, class Status>
 [[nodiscard]] Status wait_without_gil(Attempt attempt, Status interrupted) {
@@ -66,8 +68,8 @@ template <class Attempt, class Status>
   }
 }
 
-/// Goes on with a call on a queue that could not be done at once. One that is not to wait gives another process a tenth of a
-/// second to finish what it is doing at this end of the queue.
+/// Goes on with a call on a queue that could not be done at once. One that is not to wait gives another process a tenth
+/// of a second to finish what it is doing at this end of the queue.
 template <class Attempt>
 [[nodiscard]] queue_status wait_for_queue(Attempt attempt, deadline until) {
   const deadline limit = until == no_waiting ? after(std::chrono::milliseconds(100)) : until;

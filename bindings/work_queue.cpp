@@ -21,8 +21,8 @@ namespace {
 // Segment and readiness of the tasks, of the results, and the claims.
 using descriptor_tuple = std::tuple<int, int, int, int, int>;
 
-// (ticket, True, object), or (ticket, False, the exception that unpickling it raised): whoever waits for the ticket must hear
-// of it either way.
+// (ticket, True, object), or (ticket, False, the exception that unpickling it raised): whoever waits for the ticket
+// must hear of it either way.
 nb::object delivered(std::uint64_t ticket, encoding tag, const_bytes bytes) {
   try {
     return nb::make_tuple(ticket, true, decode_object(tag, bytes));

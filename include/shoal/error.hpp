@@ -7,14 +7,14 @@ namespace shoal {
 
 /// What can fail at run time and is Shoal's own; failures of the system keep their `errno` in `std::generic_category`.
 enum class errc {
-  not_a_segment = 1,   ///< the descriptor refers to no Shoal segment
-  layout_mismatch,     ///< a segment of another layout version, word size or C library
-  wrong_kind,          ///< a segment, but of another kind of object
-  truncated_segment,   ///< shorter than its header says
-  corrupt_record,      ///< a record whose header or bytes make no sense
-  wrong_type,          ///< a well-formed record that holds another type than was asked for
-  closed,              ///< the object was closed and can take no more
-  unknown_function,    ///< a function sent to a process that has not loaded its code
+  not_a_segment = 1,  ///< the descriptor refers to no Shoal segment
+  layout_mismatch,    ///< a segment of another layout version, word size or C library
+  wrong_kind,         ///< a segment, but of another kind of object
+  truncated_segment,  ///< shorter than its header says
+  corrupt_record,     ///< a record whose header or bytes make no sense
+  wrong_type,         ///< a well-formed record that holds another type than was asked for
+  closed,             ///< the object was closed and can take no more
+  unknown_function,   ///< a function sent to a process that has not loaded its code
 };
 
 [[nodiscard]] const std::error_category& shoal_category() noexcept;

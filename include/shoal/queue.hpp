@@ -227,8 +227,9 @@ class queue {
     }
   }
 
-  /// Waits go on after a signal. A call that is not to wait gives another process a tenth of a second to finish what it is doing
-  /// at this end of the queue, which takes less than a microsecond unless the record is huge or the process was stopped.
+  /// Waits go on after a signal. A call that is not to wait gives another process a tenth of a second to finish what it
+  /// is doing at this end of the queue, which takes less than a microsecond unless the record is huge or the process
+  /// was stopped.
   template <class Attempt>
   static queue_status without_interruption(Attempt attempt, deadline until) {
     queue_status status = attempt(until);
@@ -243,7 +244,8 @@ class queue {
   }
 
   bool push_record(encoding tag, const_bytes bytes, deadline until) {
-    const queue_status status = without_interruption([&](deadline limit) { return bytes_.push(tag, bytes, limit); }, until);
+    const queue_status status =
+        without_interruption([&](deadline limit) { return bytes_.push(tag, bytes, limit); }, until);
     if (status == queue_status::closed) {
       detail::throw_push_to_closed_queue();
     }

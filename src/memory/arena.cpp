@@ -36,10 +36,9 @@ file_identity identity_of(int fd) {
 
 segment checked(segment memory, int descriptor) {
   if (memory.size() != arena_size) {
-    throw error(errc::truncated_segment, "/proc/self/fd/" + std::to_string(descriptor) +
-                                             " is a damaged Shoal arena: its header says " +
-                                             std::to_string(memory.size()) + " bytes, expected " +
-                                             std::to_string(arena_size) + ".");
+    throw error(errc::truncated_segment,
+                "/proc/self/fd/" + std::to_string(descriptor) + " is a damaged Shoal arena: its header says " +
+                    std::to_string(memory.size()) + " bytes, expected " + std::to_string(arena_size) + ".");
   }
   memory.grow(arena_size);
   return memory;

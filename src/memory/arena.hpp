@@ -17,12 +17,13 @@ struct slot_location {
   std::uint32_t index = 0;
 };
 
-/// A reference on one slot of an arena: a line of shared memory for a small object such as a lock. Thousands of slots share a
-/// segment and so a descriptor.
+/// A reference on one slot of an arena: a line of shared memory for a small object such as a lock. Thousands of slots
+/// share a segment and so a descriptor.
 ///
-/// Nothing in shared memory counts the references on a slot, because a fork makes new ones unseen and a kill drops them unseen.
-/// So a slot is used again only where this process can have been the only one to know it: it allocated it, has not forked since,
-/// and has not asked for its location. Every other slot ends with its arena, which the kernel frees with the last process.
+/// Nothing in shared memory counts the references on a slot, because a fork makes new ones unseen and a kill drops them
+/// unseen. So a slot is used again only where this process can have been the only one to know it: it allocated it, has
+/// not forked since, and has not asked for its location. Every other slot ends with its arena, which the kernel frees
+/// with the last process.
 ///
 /// Threads: allocation and destruction may be concurrent. fork: the child's copy refers to the same slot.
 class arena_slot {

@@ -47,11 +47,11 @@ void validate(const segment_header& found, std::size_t file_size, segment_kind w
                                            ". Use one version of Shoal in all processes that share it.");
   }
   if (found.word_bits != sizeof(void*) * 8 || found.mutex_size != sizeof(pthread_mutex_t)) {
-    throw error(errc::layout_mismatch,
-                where + " was made by a " + std::to_string(found.word_bits) + "-bit process with locks of " +
-                    std::to_string(found.mutex_size) + " bytes; this one has " + std::to_string(sizeof(void*) * 8) +
-                    " bits and locks of " + std::to_string(sizeof(pthread_mutex_t)) +
-                    " bytes. Processes that share it must be built for the same machine.");
+    throw error(errc::layout_mismatch, where + " was made by a " + std::to_string(found.word_bits) +
+                                           "-bit process with locks of " + std::to_string(found.mutex_size) +
+                                           " bytes; this one has " + std::to_string(sizeof(void*) * 8) +
+                                           " bits and locks of " + std::to_string(sizeof(pthread_mutex_t)) +
+                                           " bytes. Processes that share it must be built for the same machine.");
   }
   if (found.kind != wanted) {
     throw error(errc::wrong_kind, where + " is a Shoal " + name_of(found.kind) + ", expected a Shoal " +
@@ -90,12 +90,12 @@ segment segment::attach(int descriptor, segment_kind kind) {
   // Read before anything is mapped: a foreign file may be shorter than a page, and touching that faults.
   const ssize_t got = ::pread(fd.get(), &header, sizeof header, 0);
   if (got < static_cast<ssize_t>(sizeof header)) {
-    throw error(errc::not_a_segment,
-                where + " is not a Shoal " + name_of(kind) + ": " +
-                    (got < 0 ? std::string("it cannot be read at an offset (") + std::strerror(errno) + ")"
-                             : "it has only " + std::to_string(got) + " bytes, a header has " +
-                                   std::to_string(sizeof header)) +
-                    ". Was the right descriptor passed?");
+    throw error(
+        errc::not_a_segment,
+        where + " is not a Shoal " + name_of(kind) + ": " +
+            (got < 0 ? std::string("it cannot be read at an offset (") + std::strerror(errno) + ")"
+                     : "it has only " + std::to_string(got) + " bytes, a header has " + std::to_string(sizeof header)) +
+            ". Was the right descriptor passed?");
   }
   validate(header, os::file_size(fd.get()), kind, where);
   const int seals = ::fcntl(fd.get(), F_GET_SEALS);

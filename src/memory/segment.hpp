@@ -21,7 +21,7 @@ struct segment_header {
   std::uint16_t word_bits;   // pointers and locks differ between 32- and 64-bit processes
   std::uint16_t mutex_size;  // of the C library's pthread_mutex_t, which lies in the segment
   segment_kind kind;
-  std::uint64_t size;   // of the mapping; the file grows up to it
+  std::uint64_t size;     // of the mapping; the file grows up to it
   std::uint32_t creator;  // process id, for people who look from outside
 };
 
@@ -30,8 +30,8 @@ inline constexpr char segment_magic[6] = {'S', 'H', 'O', 'A', 'L', '\0'};
 /// Changes with the meaning of any byte in any kind of segment; not the version of the library.
 inline constexpr std::uint16_t layout_version = 1;
 
-/// Shared memory that begins with a segment_header: a memfd, mapped once at its largest size. The header takes the first page;
-/// what follows is zero until somebody writes to it.
+/// Shared memory that begins with a segment_header: a memfd, mapped once at its largest size. The header takes the
+/// first page; what follows is zero until somebody writes to it.
 class segment {
  public:
   /// Creates a segment of `size` bytes, shown as memfd:shoal:KIND:LABEL. Nothing but the header is allocated yet.
@@ -53,7 +53,8 @@ class segment {
     return reinterpret_cast<T*>(data() + offset);
   }
 
-  /// Makes [0, end) usable. Idempotent; concurrent calls need a lock. @throws std::bad_alloc  no memory; nothing changed.
+  /// Makes [0, end) usable. Idempotent; concurrent calls need a lock. @throws std::bad_alloc  no memory; nothing
+  /// changed.
   void grow(std::size_t end) const;
 
   /// Allocates the pages of a range that was grown to. @throws std::bad_alloc  no memory.

@@ -12,8 +12,8 @@ using futex_word = std::atomic<std::uint32_t>;
 static_assert(futex_word::is_always_lock_free && sizeof(futex_word) == 4);
 
 enum class futex_result {
-  woken,        ///< woken, or for no reason
-  changed,      ///< the word was not `expected`
+  woken,    ///< woken, or for no reason
+  changed,  ///< the word was not `expected`
   timed_out,
   interrupted,  ///< a signal handler ran
 };

@@ -5,8 +5,8 @@
 
 namespace shoal::os {
 
-/// A shared mapping of a file; unmapped at the end. It may be longer than the file: only touching what lies past the end of the
-/// file is an error, so a file can grow under a mapping that was made once.
+/// A shared mapping of a file; unmapped at the end. It may be longer than the file: only touching what lies past the
+/// end of the file is an error, so a file can grow under a mapping that was made once.
 ///
 /// Not to be destroyed while any thread of the process may still be inside a lock that lies in it.
 class mapping {
@@ -30,8 +30,8 @@ class mapping {
   [[nodiscard]] std::byte* data() const noexcept { return address_; }
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
 
-  /// Allocates the pages of [offset, offset + size) now, all at once, which is cheaper than a fault on each and fails here, with
-  /// std::bad_alloc, instead of with SIGBUS at the first touch.
+  /// Allocates the pages of [offset, offset + size) now, all at once, which is cheaper than a fault on each and fails
+  /// here, with std::bad_alloc, instead of with SIGBUS at the first touch.
   void populate(std::size_t offset, std::size_t size) const;
 
  private:

@@ -12,7 +12,8 @@
 namespace shoal::os {
 
 file_descriptor make_memfd(const std::string& name) {
-  // A system may allow only memfds that cannot be executed (sysctl vm.memfd_noexec); a kernel before 6.3 knows no such flag.
+  // A system may allow only memfds that cannot be executed (sysctl vm.memfd_noexec); a kernel before 6.3 knows no such
+  // flag.
   file_descriptor fd(::memfd_create(name.c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL));
   if (!fd && errno == EINVAL) {
     fd.reset(::memfd_create(name.c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING));

@@ -8,7 +8,8 @@ namespace shoal::os {
 
 /// An anonymous file in memory, shown as /memfd:NAME in /proc/PID/fd; closed on exec.
 ///
-/// It is sealed against shrinking, so that nobody who holds it can make another's access to a mapped page fault (SIGBUS).
+/// It is sealed against shrinking, so that nobody who holds it can make another's access to a mapped page fault
+/// (SIGBUS).
 /// @throws std::system_error  no descriptor left.
 [[nodiscard]] file_descriptor make_memfd(const std::string& name);
 

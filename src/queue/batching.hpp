@@ -11,9 +11,10 @@ namespace shoal::queue {
 /// Keeps two processes out of lockstep.
 ///
 /// A consumer as fast as its producer finds one new record at each look, and each look takes the producer's cache line,
-/// which the producer then fetches back: both crawl at the speed at which lines travel. Where a look finds little, the consumer
-/// lets the producer get ahead for a few microseconds and looks again; then many records cost one look. (And so does a producer that
-/// finds little room.) Where this brings nothing, as between two that answer each other, it is tried ever more seldom.
+/// which the producer then fetches back: both crawl at the speed at which lines travel. Where a look finds little, the
+/// consumer lets the producer get ahead for a few microseconds and looks again; then many records cost one look. (And
+/// so does a producer that finds little room.) Where this brings nothing, as between two that answer each other, it is
+/// tried ever more seldom.
 ///
 /// Local to a process. Threads: may be shared; the estimate is then shared as well.
 class batching {

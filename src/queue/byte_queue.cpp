@@ -54,7 +54,8 @@ class byte_queue::impl {
   }
 
  private:
-  // A wake-up that is not made use of may have been the only one for a record, or a place, that another sleeper waits for.
+  // A wake-up that is not made use of may have been the only one for a record, or a place, that another sleeper waits
+  // for.
   static void pass_on(sync::event_count& changed, bool woken) {
     if (woken) {
       changed.notify(1);

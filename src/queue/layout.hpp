@@ -8,15 +8,16 @@
 #include "sync/event_count.hpp"
 #include "sync/robust_mutex.hpp"
 
-// What lies in the segment of a queue: the control block on the first page, behind the segment's header; the chunk table; the
-// chunks. docs/design/queue.md tells the whole story.
+// What lies in the segment of a queue: the control block on the first page, behind the segment's header; the chunk
+// table; the chunks. docs/design/queue.md tells the whole story.
 namespace shoal::queue {
 
 // Two lines: the hardware fetches neighbouring lines in pairs.
 inline constexpr std::size_t separate = 128;
 
-/// A stretch of the segment that records are written into, one behind the other. All chunks form one ring: from the head's
-/// chunk to the tail's lie those in use, behind the tail's up to the head's the free ones, in the order they will be used in.
+/// A stretch of the segment that records are written into, one behind the other. All chunks form one ring: from the
+/// head's chunk to the tail's lie those in use, behind the tail's up to the head's the free ones, in the order they
+/// will be used in.
 struct alignas(32) chunk {
   std::uint64_t offset;             // in the segment; written once, before the chunk is linked
   std::uint64_t size;               // in bytes, a multiple of a page; as above
@@ -31,8 +32,8 @@ struct position {
 
 /// A count and a position that change together in one store, however much of the change a killed process had prepared.
 ///
-/// The position has two slots. `word` is count << 1 | the slot that is valid; a change writes the other slot and then stores
-/// the word. Guarded by a lock; only count() may be called without it.
+/// The position has two slots. `word` is count << 1 | the slot that is valid; a change writes the other slot and then
+/// stores the word. Guarded by a lock; only count() may be called without it.
 class committed_position {
  public:
   [[nodiscard]] std::uint64_t count() const noexcept { return word_.load(std::memory_order_seq_cst) >> 1; }
@@ -40,7 +41,8 @@ class committed_position {
 
   void prepare(const position& next) noexcept { slots_[(word_.load(std::memory_order_relaxed) & 1) ^ 1] = next; }
 
-  /// COMMIT: makes the prepared position and a count higher by `items` real. Sequentially consistent, since event_count needs it.
+  /// COMMIT: makes the prepared position and a count higher by `items` real. Sequentially consistent, since event_count
+  /// needs it.
   void commit(std::uint64_t items) noexcept {
     const std::uint64_t word = word_.load(std::memory_order_relaxed);
     word_.store((word + (items << 1)) ^ 1, std::memory_order_seq_cst);
@@ -53,11 +55,11 @@ class committed_position {
 
 /// The producers' end.
 struct alignas(separate) tail_end {
-  sync::robust_mutex lock;           // guards everything below, and the links of the ring
-  committed_position pushed;         // records ever pushed, and where the next one goes
-  std::uint64_t popped_seen;         // what head_end::popped was when last read; may lag, never leads
+  sync::robust_mutex lock;                 // guards everything below, and the links of the ring
+  committed_position pushed;               // records ever pushed, and where the next one goes
+  std::uint64_t popped_seen;               // what head_end::popped was when last read; may lag, never leads
   std::atomic<std::uint32_t> chunk_count;  // chunks in the table; see recover_tail for the one that may be missing
-  std::uint32_t grown_behind;        // the chunk that the newest was linked behind, stored before the link
+  std::uint32_t grown_behind;              // the chunk that the newest was linked behind, stored before the link
 };
 
 /// The consumers' end.
@@ -68,8 +70,8 @@ struct alignas(separate) head_end {
   std::atomic<std::uint32_t> chunk;  // that of `popped`, for producers looking for a free one; may lag behind it
 };
 
-/// What is known of the readiness descriptor. Killed between the descriptor and this word, a process leaves `changing`, which
-/// both sides put right: a producer that needs it raised, and a consumer that finds the queue empty.
+/// What is known of the readiness descriptor. Killed between the descriptor and this word, a process leaves `changing`,
+/// which both sides put right: a producer that needs it raised, and a consumer that finds the queue empty.
 enum class readiness_state : std::uint32_t {
   lowered,   // it is not readable
   raised,    // it is readable
@@ -84,9 +86,9 @@ struct control {
   // Seldom written, and read by both ends at every record: not on the line of either.
   alignas(separate) std::atomic<std::uint32_t> closed;
   std::atomic<readiness_state> readiness;  // changes under the tail lock
-  std::atomic<std::uint32_t> polled;  // somebody has asked for the readiness descriptor
-  std::uint64_t capacity;             // in records; 0: unbounded
-  std::uint64_t chunk_limit;          // entries the chunk table has room for
+  std::atomic<std::uint32_t> polled;       // somebody has asked for the readiness descriptor
+  std::uint64_t capacity;                  // in records; 0: unbounded
+  std::uint64_t chunk_limit;               // entries the chunk table has room for
 };
 
 inline constexpr std::size_t control_offset = separate;

@@ -17,7 +17,8 @@
 namespace shoal::queue {
 namespace {
 
-/// A segment can use no more than the machine's memory; so much address space is set aside for it, at 64 GiB at the most.
+/// A segment can use no more than the machine's memory; so much address space is set aside for it, at 64 GiB at the
+/// most.
 std::size_t default_reserve() {
   const auto pages = static_cast<std::size_t>(::sysconf(_SC_PHYS_PAGES));
   return std::min(std::bit_ceil(pages * memory::page_size), std::size_t{64} << 30);
@@ -58,8 +59,9 @@ os::event_fd attach_readiness(int descriptor) {
   const std::string link = "/proc/self/fd/" + std::to_string(descriptor);
   const ssize_t length = ::readlink(link.c_str(), target, sizeof target - 1);
   if (length < 0 || std::strcmp(target, "anon_inode:[eventfd]") != 0) {
-    throw error(errc::not_a_segment, link + " is " + (length < 0 ? "unreadable" : target) +
-                                         ", expected the eventfd of a Shoal queue. Pass the second of its descriptors.");
+    throw error(errc::not_a_segment,
+                link + " is " + (length < 0 ? "unreadable" : target) +
+                    ", expected the eventfd of a Shoal queue. Pass the second of its descriptors.");
   }
   return os::event_fd(std::move(fd));
 }
@@ -106,8 +108,8 @@ class shared_queue::guard {
   sync::robust_mutex* mutex_;
 };
 
-// Recovery comes before anybody reads what the lock guards. Then all sleepers are woken: a holder that died between its commit
-// and its wake-up has left some behind.
+// Recovery comes before anybody reads what the lock guards. Then all sleepers are woken: a holder that died between its
+// commit and its wake-up has left some behind.
 shared_queue::guard shared_queue::tail_guard(sync::lock_result result) {
   sync::robust_mutex& mutex = control_->tail.lock;
   if (result == sync::lock_result::owner_died) {
@@ -315,9 +317,9 @@ std::uint64_t shared_queue::free_slots() const noexcept {
   return used < capacity() ? capacity() - used : 0;
 }
 
-// The chunk that a record goes to which has no room left in `current`, the tail's: the first free one that is large enough, else
-// a new one. Free ones that are too small are passed over and stay behind, empty; so the ring turns, and where sizes vary
-// nothing is made anew that is there already.
+// The chunk that a record goes to which has no room left in `current`, the tail's: the first free one that is large
+// enough, else a new one. Free ones that are too small are passed over and stay behind, empty; so the ring turns, and
+// where sizes vary nothing is made anew that is there already.
 std::uint32_t shared_queue::chunk_after(std::uint32_t current, std::size_t space) {
   // Acquire: what consumers read from a chunk before they left it comes before what is written to it now.
   const std::uint32_t first_used = control_->head.chunk.load(std::memory_order_acquire);
@@ -343,7 +345,8 @@ std::uint32_t shared_queue::grow(std::uint32_t last, std::size_t space) {
   if (index == 0 || index >= control_->chunk_limit) {
     throw std::bad_alloc();
   }
-  // Large chunks come in steps of a quarter of a power of two, so that the free ones fit records of about the same size.
+  // Large chunks come in steps of a quarter of a power of two, so that the free ones fit records of about the same
+  // size.
   const std::size_t step = std::max(std::bit_floor(space) / 4, memory::page_size);
   const std::size_t size = space <= chunk_size ? chunk_size : round_up(space, step);
   const chunk& newest = chunk_at(index - 1);
@@ -358,7 +361,7 @@ std::uint32_t shared_queue::grow(std::uint32_t last, std::size_t space) {
   made.size = size;
   made.next.store(chunk_at(last).next.load(std::memory_order_relaxed), std::memory_order_relaxed);
   tail.grown_behind = last;
-  chunk_at(last).next.store(index, std::memory_order_release);  // COMMIT: the chunk is part of the ring
+  chunk_at(last).next.store(index, std::memory_order_release);   // COMMIT: the chunk is part of the ring
   tail.chunk_count.store(index + 1, std::memory_order_release);  // recover_tail does this for the dead
   return index;
 }
@@ -390,8 +393,8 @@ void shared_queue::lower_readiness() {
   if (control_->readiness.load(std::memory_order_relaxed) == readiness_state::lowered) {
     return;
   }
-  // Without waiting: a producer stopped inside its critical section must not stop consumers that have what they wanted. It
-  // stays raised then, and the next look at the empty queue lowers it.
+  // Without waiting: a producer stopped inside its critical section must not stop consumers that have what they wanted.
+  // It stays raised then, and the next look at the empty queue lowers it.
   const guard lock = spin_lock_tail();
   if (!lock || pushed() != popped() || is_closed()) {
     return;

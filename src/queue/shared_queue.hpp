@@ -19,7 +19,7 @@ class shared_queue {
     done,
     not_now,  ///< full, or empty
     closed,
-    busy,     ///< the lock did not come free: its holder is stopped, or many wait for it
+    busy,  ///< the lock did not come free: its holder is stopped, or many wait for it
   };
 
   explicit shared_queue(const queue_options& options);

@@ -17,8 +17,7 @@ void event::set() noexcept {
 wait_result event::wait_until(std::uint32_t generation, deadline until) {
   const auto happened = [&] { return is_set() || this->generation() != generation; };
   while (!happened()) {
-    if (const wait_result result = wait_for(happened, shared().was_set, spin_, until);
-        result != wait_result::done) {
+    if (const wait_result result = wait_for(happened, shared().was_set, spin_, until); result != wait_result::done) {
       return happened() ? wait_result::done : result;
     }
   }

@@ -25,9 +25,7 @@ class event {
   void clear() noexcept { shared().word.fetch_and(~std::uint32_t{1}, std::memory_order_seq_cst); }
 
   /// A number that changes with every set() of a clear flag: what a wait that is interrupted goes on with.
-  [[nodiscard]] std::uint32_t generation() const noexcept {
-    return shared().word.load(std::memory_order_seq_cst) >> 1;
-  }
+  [[nodiscard]] std::uint32_t generation() const noexcept { return shared().word.load(std::memory_order_seq_cst) >> 1; }
 
   /// Waits until the flag is set, or was set since `generation` was read.
   wait_result wait_until(std::uint32_t generation, deadline until);

@@ -16,8 +16,8 @@ enum class lock_result {
 
 /// A mutex in shared memory whose holder may die.
 ///
-/// `owner_died` obliges the caller to repair what the lock guards and then to call consistent(), before it unlocks. Dying
-/// meanwhile is allowed: the next one is told again. Not recursive. See pthread_mutexattr_setrobust(3).
+/// `owner_died` obliges the caller to repair what the lock guards and then to call consistent(), before it unlocks.
+/// Dying meanwhile is allowed: the next one is told again. Not recursive. See pthread_mutexattr_setrobust(3).
 class robust_mutex {
  public:
   /// For memory that is zero and not yet shared. There is no destructor: the lock lives as long as its segment.

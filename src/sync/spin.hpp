@@ -14,10 +14,11 @@ namespace shoal::sync {
 
 /// Decides how long to spin before sleeping, from how long earlier waits took.
 ///
-/// A sleep and its wake-up cost some 50 us together, so a wait that spins as long as that is never more than twice as dear as the
-/// better choice (Karlin et al., "Competitive randomized algorithms for nonuniform problems", 1990). Spinning is given up by
-/// halves while waits turn out long, and taken up again at the first short one. After a moment, or at once where the process has
-/// one processor only, the spinner yields at each turn, since the one it waits for may be queued for this very processor.
+/// A sleep and its wake-up cost some 50 us together, so a wait that spins as long as that is never more than twice as
+/// dear as the better choice (Karlin et al., "Competitive randomized algorithms for nonuniform problems", 1990).
+/// Spinning is given up by halves while waits turn out long, and taken up again at the first short one. After a moment,
+/// or at once where the process has one processor only, the spinner yields at each turn, since the one it waits for may
+/// be queued for this very processor.
 ///
 /// Local to a process. Threads: may be shared; the estimate is then shared as well.
 class adaptive_spin {

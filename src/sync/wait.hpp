@@ -10,13 +10,13 @@ namespace shoal::sync {
 
 /// How a wait ended.
 enum class wait_result {
-  done,         ///< the condition may be true
+  done,  ///< the condition may be true
   timed_out,
   interrupted,  ///< a signal handler ran, or a second has passed: wait again to go on
 };
 
-/// Waits until `condition()` may be true: spins while that pays, then sleeps until `changed` is notified. `condition` must read
-/// with sequential consistency.
+/// Waits until `condition()` may be true: spins while that pays, then sleeps until `changed` is notified. `condition`
+/// must read with sequential consistency.
 template <class Condition>
 wait_result wait_for(Condition condition, event_count& changed, adaptive_spin& spin, deadline until) {
   using std::chrono::steady_clock;

@@ -100,7 +100,7 @@ TEST(ByteQueue, JoinsThePartsOfARecord) {
 TEST(ByteQueue, TakesRecordsOfAnyLength) {
   byte_queue queue;
   const std::size_t chunk = 64 * 1024;
-  const std::vector<std::size_t> lengths{0,         1,         7,         8,         9,    4096, chunk - 9,
+  const std::vector<std::size_t> lengths{0,         1,         7,         8,         9,         4096,    chunk - 9,
                                          chunk - 8, chunk - 7, chunk - 1, chunk,     chunk + 1, 1 << 20, 3,
                                          5 << 20,   2,         chunk / 2, chunk / 2, chunk / 2};
   for (const std::size_t length : lengths) {
@@ -337,8 +337,14 @@ TEST(ByteQueue, CloseWakesAllWhoWait) {
     } while (status == queue_status::interrupted);
     return status == queue_status::closed ? 0 : 1;
   };
-  process first([&] { record got; return wait_for_close([&] { return empty.pop(got, after(patience)); }); });
-  process second([&] { record got; return wait_for_close([&] { return empty.pop(got, after(patience)); }); });
+  process first([&] {
+    record got;
+    return wait_for_close([&] { return empty.pop(got, after(patience)); });
+  });
+  process second([&] {
+    record got;
+    return wait_for_close([&] { return empty.pop(got, after(patience)); });
+  });
   process third([&] { return wait_for_close([&] { return push(full, "y", after(patience)); }); });
   std::this_thread::sleep_for(20ms);  // so that they sleep, most likely
   empty.close();
@@ -501,7 +507,8 @@ TEST(ByteQueue, ClaimSaysWhatAConsumerTook) {
 }
 
 TEST(ByteQueue, AWakeUpThatIsNotMadeUseOfIsPassedOn) {
-  // Of two sleeping consumers one is woken, finds its lock taken until its deadline, and gives up: the other must not sleep on.
+  // Of two sleeping consumers one is woken, finds its lock taken until its deadline, and gives up: the other must not
+  // sleep on.
   byte_queue queue;
   byte_queue results;
   const auto raw = shoal::memory::segment::attach(queue.descriptors().segment, shoal::memory::segment_kind::queue);

@@ -81,7 +81,12 @@ TEST(Segment, ShowsKindAndLabelInProc) {
 }
 
 TEST(Segment, WithAWrongMagicIsRefusedAndItsFirstBytesAreShown) {
-  const auto fd = file_with(damaged([](segment_header& header) { std::memcpy(header.magic, "\x7f" "ELF\2\1", 6); }));
+  const auto fd = file_with(damaged([](segment_header& header) {
+    std::memcpy(header.magic,
+                "\x7f"
+                "ELF\2\1",
+                6);
+  }));
   const std::string text = refusal(fd.get(), errc::not_a_segment);
   EXPECT_THAT(text, HasSubstr("7f 45 4c 46"));
   EXPECT_THAT(text, HasSubstr("expected 'SHOAL\\0'"));
