@@ -1,6 +1,7 @@
 #include "codec.hpp"
 
 #include "bind.hpp"
+#include "pickler.hpp"
 
 #include <Python.h>
 #include <nanobind/stl/pair.h>
@@ -29,97 +30,6 @@ constexpr Py_ssize_t large = 4096;
 
 // Buffers that have grown past this are not kept for the next record.
 constexpr std::size_t keep = 8 << 20;
-
-nb::object checked(PyObject* made) {
-  if (made == nullptr) {
-    throw nb::python_error();
-  }
-  return nb::steal(made);
-}
-
-/// Pickles as multiprocessing's ForkingPickler does, reducers registered there included, with one pickler for all
-/// objects, since making one costs as much as pickling a small object does.
-class pickler {
- public:
-  static pickler& instance() {
-    static auto* const only = new pickler();  // outlives the interpreter's own teardown
-    return *only;
-  }
-
-  /// @return a bytes object.
-  [[nodiscard]] nb::object dump(PyObject* object) {
-    if (busy_) {
-      return pickler().dump(object);  // called by a reducer, or by another thread while one runs
-    }
-    follow_registrations();
-    const use in_use(*this);
-    (void)checked(PyObject_CallOneArg(dump_.ptr(), object));
-    // One piece, unless the object has large parts that pickle hands over as they are.
-    return PyList_GET_SIZE(written_.ptr()) == 1 ? nb::object(written_[0]) : nb::bytes("").attr("join")(written_);
-  }
-
-  [[nodiscard]] nb::object load(const nb::object& data) const {
-    return checked(PyObject_CallOneArg(loads_.ptr(), data.ptr()));
-  }
-
- private:
-  /// While one object is pickled. Whether that succeeds or not, nothing written or remembered reaches the next one.
-  class use {
-   public:
-    explicit use(pickler& owner) : owner_(owner) { owner_.busy_ = true; }
-    use(const use&) = delete;
-    use& operator=(const use&) = delete;
-    ~use() {
-      PyList_SetSlice(owner_.written_.ptr(), 0, PyList_GET_SIZE(owner_.written_.ptr()), nullptr);
-      (void)owner_.clear_memo_();
-      owner_.busy_ = false;
-    }
-
-   private:
-    pickler& owner_;
-  };
-
-  /// Something with a `write` that collects what is written.
-  static nb::object sink_into(const nb::list& written) {
-    nb::object sink = nb::module_::import_("types").attr("SimpleNamespace")();
-    sink.attr("write") = written.attr("append");
-    return sink;
-  }
-
-  /// Both tables of reducers may change at any time; ForkingPickler's own take precedence over copyreg's.
-  void follow_registrations() {
-    std::vector<std::pair<PyObject*, PyObject*>> registered;
-    registered.reserve(known_.size());
-    for (const nb::dict& table : {std::cref(registered_), std::cref(extra_reducers_)}) {
-      Py_ssize_t at = 0;
-      PyObject* type = nullptr;
-      PyObject* reducer = nullptr;
-      while (PyDict_Next(table.ptr(), &at, &type, &reducer) != 0) {
-        registered.emplace_back(type, reducer);
-      }
-    }
-    if (registered == known_) {
-      return;
-    }
-    const nb::object merged = checked(PyDict_Copy(registered_.ptr()));
-    if (PyDict_Update(merged.ptr(), extra_reducers_.ptr()) != 0) {
-      throw nb::python_error();
-    }
-    pickler_.attr("dispatch_table") = merged;  // keeps what `known_` points to alive
-    known_ = std::move(registered);
-  }
-
-  nb::object loads_ = nb::module_::import_("pickle").attr("loads");
-  nb::dict registered_ = nb::module_::import_("copyreg").attr("dispatch_table");
-  nb::dict extra_reducers_ =
-      nb::module_::import_("multiprocessing.reduction").attr("ForkingPickler").attr("_extra_reducers");
-  nb::list written_;
-  nb::object pickler_ = nb::module_::import_("pickle").attr("Pickler")(sink_into(written_), 5);
-  nb::object dump_ = pickler_.attr("dump");
-  nb::object clear_memo_ = pickler_.attr("clear_memo");
-  std::vector<std::pair<PyObject*, PyObject*>> known_;
-  bool busy_ = false;
-};
 
 /// Strings that were decoded lately, by their bytes: the keys of dicts come again and again, and need neither be made
 /// nor hashed anew. Guarded by the GIL.

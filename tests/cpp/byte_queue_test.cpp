@@ -2,7 +2,6 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <poll.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -15,6 +14,7 @@
 #include <thread>
 #include <vector>
 
+#include "byte_queue_support.hpp"
 #include "memory/segment.hpp"
 #include "process_support.hpp"
 #include "queue/layout.hpp"
@@ -32,38 +32,12 @@ using shoal::no_waiting;
 using shoal::process;
 using shoal::queue_status;
 using shoal::record;
+using shoal::test::bytes_of;
 using shoal::test::eventually;
 using shoal::test::patience;
-
-const_bytes bytes_of(const std::string& text) { return std::as_bytes(std::span(text)); }
-
-std::string text_of(const record& from) {
-  return {reinterpret_cast<const char*>(from.bytes().data()), from.bytes().size()};
-}
-
-queue_status push(byte_queue& queue, const std::string& text, shoal::deadline until = no_waiting) {
-  queue_status status{};
-  do {
-    status = queue.push(encoding::raw, bytes_of(text), until);
-  } while (status == queue_status::interrupted || status == queue_status::busy);
-  return status;
-}
-
-/// The next record, awaited as long as a test may take; "(none)" if none came.
-std::string pop(byte_queue& queue) {
-  record got;
-  const shoal::deadline until = after(patience);
-  queue_status status{};
-  do {
-    status = queue.pop(got, until);
-  } while (status == queue_status::interrupted);
-  return status == queue_status::ok ? text_of(got) : "(none)";
-}
-
-bool is_readable(int fd) {
-  pollfd polled{.fd = fd, .events = POLLIN, .revents = 0};
-  return ::poll(&polled, 1, 0) == 1;
-}
+using shoal::test::pop;
+using shoal::test::push;
+using shoal::test::text_of;
 
 /// A text whose length and contents follow from `seed`, so that a damaged or mixed-up one is noticed.
 std::string sample(unsigned seed, std::size_t longest) {
@@ -354,61 +328,6 @@ TEST(ByteQueue, CloseWakesAllWhoWait) {
   EXPECT_TRUE(third.join().success());
 }
 
-TEST(ByteQueue, DescriptorIsReadableExactlyWhileThereIsSomething) {
-  byte_queue queue;
-  const int fd = queue.native_handle();
-  EXPECT_FALSE(is_readable(fd));
-  push(queue, "1");
-  EXPECT_TRUE(is_readable(fd));
-  push(queue, "2");
-  pop(queue);
-  EXPECT_TRUE(is_readable(fd));
-  pop(queue);
-  EXPECT_FALSE(is_readable(fd));
-}
-
-TEST(ByteQueue, DescriptorAskedForLateIsReadableForWhatIsThereAlready) {
-  byte_queue queue;
-  push(queue, "1");
-  EXPECT_TRUE(is_readable(queue.native_handle()));
-}
-
-TEST(ByteQueue, DescriptorIsReadableOnceClosed) {
-  byte_queue queue;
-  const int fd = queue.native_handle();
-  queue.close();
-  EXPECT_TRUE(is_readable(fd));
-}
-
-TEST(ByteQueue, DescriptorWakesAPollerInAnotherProcessForEveryItem) {
-  byte_queue queue;
-  byte_queue acknowledgements;
-  constexpr int count = 2'000;
-  process poller([&] {
-    const int fd = queue.native_handle();
-    push(acknowledgements, "ready");
-    for (int got = 0; got < count;) {
-      if (!shoal::test::becomes_readable(fd)) {
-        return 1;
-      }
-      record item;
-      while (queue.pop(item, no_waiting) == queue_status::ok) {
-        ++got;
-        push(acknowledgements, "got");
-      }
-    }
-    return 0;
-  });
-  ASSERT_EQ(pop(acknowledgements), "ready");
-  for (int i = 0; i < count; ++i) {
-    push(queue, "item");
-    if (i % 3 == 0) {  // one at a time, so that each is an edge; and in bursts
-      ASSERT_EQ(pop(acknowledgements), "got");
-    }
-  }
-  EXPECT_TRUE(poller.join().success());
-}
-
 TEST(ByteQueue, ManyProducersAndConsumersLoseAndDoubleNothing) {
   constexpr int producers = 3;
   constexpr int consumers = 3;
@@ -529,23 +448,6 @@ TEST(ByteQueue, AWakeUpThatIsNotMadeUseOfIsPassedOn) {
   shared.head.lock.unlock();
   EXPECT_EQ(pop(results), "item");
   EXPECT_TRUE(patient.join().success());
-}
-
-TEST(ByteQueue, ReadinessLeftInDoubtByAKillIsPutRightByTheNextLook) {
-  byte_queue queue;
-  const int fd = queue.native_handle();
-  const auto raw = shoal::memory::segment::attach(queue.descriptors().segment, shoal::memory::segment_kind::queue);
-  auto& shared = *raw.at<shoal::queue::control>(shoal::queue::control_offset);
-  // As after a kill between the descriptor and the word that says what it is.
-  const std::uint64_t one = 1;
-  ASSERT_EQ(::write(fd, &one, sizeof one), static_cast<ssize_t>(sizeof one));
-  shared.readiness.store(shoal::queue::readiness_state::changing);
-  ASSERT_TRUE(is_readable(fd));
-  record got;
-  EXPECT_EQ(queue.pop(got, no_waiting), queue_status::timed_out);
-  EXPECT_FALSE(is_readable(fd));
-  push(queue, "x");
-  EXPECT_TRUE(is_readable(fd));
 }
 
 TEST(ByteQueue, ThatIsBusySaysSoAtOnceToThoseWhoDoNotWait) {

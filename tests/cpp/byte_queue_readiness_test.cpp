@@ -1,0 +1,98 @@
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cstdint>
+
+#include "byte_queue_support.hpp"
+#include "memory/segment.hpp"
+#include "process_support.hpp"
+#include "queue/layout.hpp"
+#include "shoal/byte_queue.hpp"
+#include "shoal/process.hpp"
+
+namespace {
+
+using namespace std::chrono_literals;
+using shoal::after;
+using shoal::byte_queue;
+using shoal::no_waiting;
+using shoal::process;
+using shoal::queue_status;
+using shoal::record;
+using shoal::test::is_readable;
+using shoal::test::pop;
+using shoal::test::push;
+
+TEST(ByteQueue, DescriptorIsReadableExactlyWhileThereIsSomething) {
+  byte_queue queue;
+  const int fd = queue.native_handle();
+  EXPECT_FALSE(is_readable(fd));
+  push(queue, "1");
+  EXPECT_TRUE(is_readable(fd));
+  push(queue, "2");
+  pop(queue);
+  EXPECT_TRUE(is_readable(fd));
+  pop(queue);
+  EXPECT_FALSE(is_readable(fd));
+}
+
+TEST(ByteQueue, DescriptorAskedForLateIsReadableForWhatIsThereAlready) {
+  byte_queue queue;
+  push(queue, "1");
+  EXPECT_TRUE(is_readable(queue.native_handle()));
+}
+
+TEST(ByteQueue, DescriptorIsReadableOnceClosed) {
+  byte_queue queue;
+  const int fd = queue.native_handle();
+  queue.close();
+  EXPECT_TRUE(is_readable(fd));
+}
+
+TEST(ByteQueue, DescriptorWakesAPollerInAnotherProcessForEveryItem) {
+  byte_queue queue;
+  byte_queue acknowledgements;
+  constexpr int count = 2'000;
+  process poller([&] {
+    const int fd = queue.native_handle();
+    push(acknowledgements, "ready");
+    for (int got = 0; got < count;) {
+      if (!shoal::test::becomes_readable(fd)) {
+        return 1;
+      }
+      record item;
+      while (queue.pop(item, no_waiting) == queue_status::ok) {
+        ++got;
+        push(acknowledgements, "got");
+      }
+    }
+    return 0;
+  });
+  ASSERT_EQ(pop(acknowledgements), "ready");
+  for (int i = 0; i < count; ++i) {
+    push(queue, "item");
+    if (i % 3 == 0) {  // one at a time, so that each is an edge; and in bursts
+      ASSERT_EQ(pop(acknowledgements), "got");
+    }
+  }
+  EXPECT_TRUE(poller.join().success());
+}
+
+TEST(ByteQueue, ReadinessLeftInDoubtByAKillIsPutRightByTheNextLook) {
+  byte_queue queue;
+  const int fd = queue.native_handle();
+  const auto raw = shoal::memory::segment::attach(queue.descriptors().segment, shoal::memory::segment_kind::queue);
+  auto& shared = *raw.at<shoal::queue::control>(shoal::queue::control_offset);
+  // As after a kill between the descriptor and the word that says what it is.
+  const std::uint64_t one = 1;
+  ASSERT_EQ(::write(fd, &one, sizeof one), static_cast<ssize_t>(sizeof one));
+  shared.readiness.store(shoal::queue::readiness_state::changing);
+  ASSERT_TRUE(is_readable(fd));
+  record got;
+  EXPECT_EQ(queue.pop(got, no_waiting), queue_status::timed_out);
+  EXPECT_FALSE(is_readable(fd));
+  push(queue, "x");
+  EXPECT_TRUE(is_readable(fd));
+}
+
+}  // namespace
