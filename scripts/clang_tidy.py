@@ -1,6 +1,7 @@
 """Run clang-tidy over every C++ source of a build folder's compile_commands.json, as many at a time as there are CPUs.
 
-A source that was clean is not looked at again while it, every file that it includes, the command and the configuration are the same.
+A source that was clean is not looked at again while it, all that it includes, the command and the configuration are the
+same.
 """
 
 import hashlib
@@ -13,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-CONFIGURATION = [(ROOT / ".clang-tidy").read_bytes(), Path("/usr/bin/clang-tidy").resolve().name.encode()]
+CONFIGURATION = [(ROOT / name).read_bytes() for name in (".clang-tidy", "tests/.clang-tidy")]
 
 
 def fingerprint(entry):

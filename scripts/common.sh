@@ -25,12 +25,10 @@ names() {
   sed -e 's/#.*//' -e '/^[[:space:]]*$/d' "$1"
 }
 
-# build_preset NAME [CMAKE OPTIONS...]: configures and builds into build/NAME.
+# build_preset NAME [TARGET]: configures build/NAME and builds one target in it, or all.
 build_preset() {
-  local preset=$1
-  shift
-  step "CMake: configure build/$preset" cmake --preset "$preset" --log-level=WARNING "$@"
-  step "CMake: build build/$preset" cmake --build --preset "$preset" --parallel "$(nproc)"
+  step "CMake: configure build/$1" cmake --preset "$1" --log-level=WARNING
+  step "CMake: build build/$1" cmake --build --preset "$1" --parallel "$(nproc)" --target "${2:-all}"
 }
 
 # All C++ files of the project, separated by null bytes.

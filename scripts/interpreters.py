@@ -1,7 +1,7 @@
 """Find the interpreters that Shoal is built and tested for: one of each CPython from 3.10 to 3.13.
 
-Looked for among pyenv's versions and on the PATH. Prints a line "3.11 /path/to/python" for each; with --base only the path of the one
-to make .venv of. Runs with any Python 3, without packages.
+Looked for among pyenv's versions and on the PATH. Prints a line "3.11 /path/to/python" for each; with --base only the
+path of the one to make .venv of. Runs with any Python 3, without packages.
 """
 
 import os

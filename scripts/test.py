@@ -134,7 +134,7 @@ def test_python(session, found):
         with session.step(f"Python {version}: clean environment with the wheel"):
             run(interpreter, "-m", "venv", "--without-pip", environment)
             pip(environment / "bin/python", "install", *wheels, "-r", ROOT / "requirements/test.txt")
-        # Run from the environment, by a script in it: so neither the folder nor anything above can be imported by accident.
+        # Run from the environment, by a script in it, so that nothing in the tree can be imported by accident.
         counts = session.tests(
             f"Python {version}: tests",
             f"python-{version}",
@@ -155,7 +155,7 @@ def test_install(session):
         "Install: tests",
         "install",
         TOOLS / "pytest",
-        *("-c", ROOT / "pyproject.toml", "-p", "no:cacheprovider", "-q"),
+        *("-c", ROOT / "pyproject.toml", "-p", "no:cacheprovider", "-q", "--timeout=600"),
         f"--junit-xml={RESULTS / 'install.xml'}",
         *("--build-dir", BUILD / "dev", "--dist-dir", DIST, "--wheels", WHEELS),
         ROOT / "tests/install",

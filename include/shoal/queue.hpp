@@ -268,7 +268,8 @@ class queue {
       }
       // A union makes a T without constructing one, which T may not allow, and without a copy besides this one.
       union uninitialized {
-        uninitialized() noexcept {}
+        uninitialized() noexcept : nothing() {}
+        std::byte nothing;
         T object;
       } made;
       std::memcpy(static_cast<void*>(&made.object), taken.bytes().data(), sizeof(T));

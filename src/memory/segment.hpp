@@ -38,10 +38,10 @@ class segment {
   /// @throws std::system_error  no descriptor, memory or address space left.
   static segment create(segment_kind kind, const std::string& label, std::size_t size);
 
-  /// Maps the segment behind `fd`, which is duplicated.
+  /// Maps the segment behind `descriptor`, which is duplicated.
   /// @throws shoal::error       not such a segment; says what was found and what was expected.
-  /// @throws std::system_error  fd is not open; no descriptor or address space left.
-  static segment attach(int fd, segment_kind kind);
+  /// @throws std::system_error  descriptor is not open; no descriptor or address space left.
+  static segment attach(int descriptor, segment_kind kind);
 
   [[nodiscard]] std::byte* data() const noexcept { return mapping_.data(); }
   [[nodiscard]] std::size_t size() const noexcept { return mapping_.size(); }

@@ -24,8 +24,6 @@ using shoal::after;
 using shoal::forever;
 using shoal::no_waiting;
 using shoal::process;
-using shoal::memory::arena_slot;
-using shoal::memory::slot_kind;
 using shoal::sync::binary_semaphore;
 using shoal::sync::event;
 using shoal::sync::event_count;

@@ -1,0 +1,279 @@
+// Pools and work queues whose workers are killed, at random and at every instruction.
+
+#include <gtest/gtest.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <future>
+#include <limits>
+#include <map>
+#include <optional>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "os/pidfd.hpp"
+#include "process_support.hpp"
+#include "shoal/pool.hpp"
+#include "shoal/work_queue.hpp"
+
+namespace {
+
+using namespace std::chrono_literals;
+using shoal::encoding;
+using shoal::no_waiting;
+using shoal::outcome;
+using shoal::pool;
+using shoal::queue_status;
+using shoal::task;
+using shoal::work_queue;
+using shoal::worker_died;
+using shoal::test::has_children;
+using shoal::test::open_descriptors;
+using shoal::test::patience;
+using shoal::test::shared;
+
+TEST(PoolKill, EveryTaskOfManyIsReturnedOrReportedDeadExactlyOnce) {
+  constexpr int count = 2000;
+  const shared<std::array<std::atomic<int>, count>> started;
+  const auto sometimes_fatal = [runs = &*started](int number) {
+    ++(*runs)[static_cast<std::size_t>(number)];
+    if (number % 20 == 7) {
+      std::raise(SIGKILL);
+    }
+    return 3 * number;
+  };
+  int returned = 0;
+  int died = 0;
+  {
+    pool workers(2);
+    std::vector<std::future<int>> results;
+    results.reserve(count);
+    for (int i = 0; i < count; ++i) {
+      results.push_back(workers.submit(sometimes_fatal, i));
+    }
+    for (int i = 0; i < count; ++i) {
+      std::future<int>& result = results[static_cast<std::size_t>(i)];
+      ASSERT_EQ(result.wait_for(patience), std::future_status::ready) << "task " << i;
+      try {
+        ASSERT_EQ(result.get(), 3 * i);
+        ++returned;
+      } catch (const worker_died& death) {
+        ASSERT_EQ(death.task(), static_cast<std::uint64_t>(i));
+        ++died;
+      }
+    }
+  }
+  EXPECT_EQ(died, count / 20);
+  EXPECT_EQ(returned, count - count / 20);
+  for (const std::atomic<int>& runs : *started) {
+    EXPECT_EQ(runs, 1);
+  }
+}
+
+pid_t parent_of(pid_t id) {
+  std::ifstream status("/proc/" + std::to_string(id) + "/status");
+  for (std::string word; status >> word;) {
+    if (word == "PPid:") {
+      pid_t parent = 0;
+      status >> parent;
+      return parent;
+    }
+  }
+  return 0;
+}
+
+// The kernel lists them by the thread that forked them.
+std::vector<pid_t> children() {
+  std::vector<pid_t> all;
+  for (const auto& thread : std::filesystem::directory_iterator("/proc/self/task")) {
+    std::ifstream list(thread.path() / "children");
+    for (pid_t id = 0; list >> id;) {
+      all.push_back(id);
+    }
+  }
+  return all;
+}
+
+/// Kills one child, and certainly no stranger that has got the id of a dead one.
+bool kill_one(std::mt19937& random) {
+  const std::vector<pid_t> ids = children();
+  if (ids.empty()) {
+    return false;
+  }
+  const pid_t id = ids[random() % ids.size()];
+  try {
+    const shoal::os::pidfd victim = shoal::os::pidfd::open(id);
+    if (parent_of(id) == ::getpid()) {
+      victim.send_signal(SIGKILL);
+      return true;
+    }
+  } catch (const std::system_error&) {
+    // It is gone already.
+  }
+  return false;
+}
+
+TEST(PoolKill, RandomKillsLoseNoOutcome) {
+  constexpr int batch = 200;
+  const std::ptrdiff_t descriptors = open_descriptors();
+  const unsigned seed = std::random_device{}();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  std::mt19937 random(seed);
+  std::atomic<bool> stop = false;
+  int kills = 0;
+  long returned = 0;
+  long died = 0;
+  {
+    pool workers(3);
+    std::thread killer([&, random = std::mt19937(seed + 1)]() mutable {
+      while (!stop) {
+        std::this_thread::sleep_for(std::chrono::microseconds(random() % 8000));
+        kills += kill_one(random) ? 1 : 0;
+      }
+    });
+    const auto busy = [](const std::string& text) {
+      std::this_thread::sleep_for(std::chrono::microseconds(text.size() % 100));
+      return text + text;
+    };
+    const shoal::deadline until = shoal::after(2s);
+    bool all_in_time = true;
+    while (all_in_time && std::chrono::steady_clock::now() < until) {
+      std::vector<std::future<std::string>> results;
+      results.reserve(batch);
+      for (int i = 0; i < batch; ++i) {
+        results.push_back(workers.submit(busy, std::string(random() % 3000, 'x')));
+      }
+      for (auto& result : results) {
+        all_in_time = all_in_time && result.wait_for(patience) == std::future_status::ready;
+        if (!all_in_time) {
+          break;
+        }
+        try {
+          result.get();
+          ++returned;
+        } catch (const worker_died&) {
+          ++died;
+        }
+      }
+    }
+    stop = true;
+    killer.join();
+    EXPECT_TRUE(all_in_time) << "a task never got an outcome";
+    if (!all_in_time) {
+      workers.terminate();
+    } else {
+      EXPECT_EQ((returned + died) % batch, 0);
+    }
+  }
+  EXPECT_GT(kills, 20);
+  EXPECT_GT(returned, batch);
+  EXPECT_LE(died, kills) << "no kill fails more than one task";
+  EXPECT_EQ(open_descriptors(), descriptors);
+  EXPECT_FALSE(has_children());
+  std::printf("%d kills: %ld tasks returned, %ld reported dead\n", kills, returned, died);
+}
+
+void run_tasks(work_queue& work, std::size_t slot) {
+  task taken;
+  while (work.take(slot, taken, no_waiting) == queue_status::ok) {
+    work.finish(slot, taken.ticket(), encoding::raw, taken.bytes());
+  }
+}
+
+/// Runs a child that takes and finishes all tasks, one instruction after the other, and kills it after `most`.
+/// @return how many instructions it was let run: fewer than `most` if it was done before.
+int run_and_kill_after(work_queue& work, int most) {
+  const pid_t id = ::fork();
+  if (id == 0) {
+    ::ptrace(PTRACE_TRACEME, 0, nullptr, nullptr);
+    std::raise(SIGSTOP);
+    run_tasks(work, 0);
+    ::_exit(0);
+  }
+  int status = 0;
+  ::waitpid(id, &status, 0);
+  int instructions = 0;
+  for (; instructions < most && WIFSTOPPED(status); ++instructions) {
+    ::ptrace(PTRACE_SINGLESTEP, id, nullptr, nullptr);
+    ::waitpid(id, &status, 0);
+  }
+  if (WIFSTOPPED(status)) {
+    ::kill(id, SIGKILL);
+    ::waitpid(id, &status, 0);
+  }
+  return instructions;
+}
+
+bool may_trace() {
+  const pid_t id = ::fork();
+  if (id == 0) {
+    ::_exit(::ptrace(PTRACE_TRACEME, 0, nullptr, nullptr) == 0 ? 0 : 1);
+  }
+  int status = 0;
+  ::waitpid(id, &status, 0);
+  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+struct kill_point {
+  std::map<std::uint64_t, int> outcomes;  // by ticket
+  int instructions = 0;                   // that the worker got to run
+  bool lost_a_task = false;
+};
+
+kill_point try_kill_point(int instructions) {
+  work_queue work(2);
+  work.submit(encoding::raw, shoal::const_bytes{});
+  work.submit(encoding::raw, shoal::const_bytes{});
+  kill_point result;
+  result.instructions = run_and_kill_after(work, instructions);
+  work.lost(0);
+  run_tasks(work, 1);
+
+  outcome received;
+  while (work.next(received, no_waiting) == queue_status::ok) {
+    if (received.what() == outcome::kind::finished) {
+      ++result.outcomes[received.ticket()];
+    } else if (const std::optional<std::uint64_t> ticket = work.reclaim(received.slot())) {
+      ++result.outcomes[*ticket];
+      result.lost_a_task = true;
+    }
+  }
+  return result;
+}
+
+// At instructions chosen at random, for some seconds: each costs as many steps as come before it.
+TEST(WorkQueueKill, EveryTaskHasOneOutcomeWhereverItsWorkerIsKilled) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "instrumented code has too many instructions";
+#endif
+  if (!may_trace()) {
+    GTEST_SKIP() << "ptrace is not permitted here";
+  }
+  const std::map<std::uint64_t, int> one_each{{0, 1}, {1, 1}};
+  const int all = try_kill_point(std::numeric_limits<int>::max()).instructions;
+  const unsigned seed = std::random_device{}();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  std::mt19937 random(seed);
+  int points = 0;
+  int lost = 0;
+  for (const shoal::deadline until = shoal::after(3s); std::chrono::steady_clock::now() < until; ++points) {
+    const int instructions = static_cast<int>(random() % static_cast<unsigned>(all));
+    const kill_point result = try_kill_point(instructions);
+    ASSERT_EQ(result.outcomes, one_each) << "killed after " << instructions << " instructions";
+    lost += result.lost_a_task ? 1 : 0;
+  }
+  std::printf("%d of %d instructions, %d tasks lost with their worker\n", points, all, lost);
+  EXPECT_GT(points, 0);
+}
+
+}  // namespace
