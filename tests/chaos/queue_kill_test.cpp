@@ -345,7 +345,7 @@ TEST(QueueKill, OneQueueOutlivesManyDeathsAndLosesNoMemory) {
   if (!shoal::test::can_single_step) {
     GTEST_SKIP() << shoal::test::why_no_single_step;
   }
-  const int deaths = chaos_is_long() ? 20'000 : 200;
+  const int deaths = chaos_is_long() ? 10'000 : 200;
   const unsigned seed = std::random_device{}();
   SCOPED_TRACE("seed " + std::to_string(seed));
   std::mt19937 random(seed);

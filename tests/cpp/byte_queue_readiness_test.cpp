@@ -13,7 +13,6 @@
 namespace {
 
 using namespace std::chrono_literals;
-using shoal::after;
 using shoal::byte_queue;
 using shoal::no_waiting;
 using shoal::process;
