@@ -26,6 +26,7 @@ PYTHON_ITEMS: dict[str, tuple[Unit, int, float | None]] = {
     "tuple": (ITEMS, 0, None),
     "dict": (ITEMS, 0, 12.0),
     "pickle": (ITEMS, 0, 5.0),
+    "pickle_set": (ITEMS, 0, None),
     "bytes1KB": (Unit("GB/s", scale=KIB / 1e9), 0, None),
     # Bounded, or a producer that is ahead would measure how fast the kernel hands out gigabytes of fresh memory.
     "bytes1MB": (Unit("GB/s", scale=MIB / 1e9), 16, None),

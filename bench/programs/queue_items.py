@@ -33,6 +33,7 @@ KINDS: dict[str, Callable[[int], Any]] = {
     "tuple": lambda i: (i, f"item {i}", i / 2),
     "dict": lambda i: {"number": i, "name": f"item {i}", "half": i / 2},
     "pickle": lambda i: Point(i, -i),
+    "pickle_set": lambda i: {i, i + 1, i + 2},
     "bytes1KB": lambda i: (b"%4d" % i) * 256,
     "bytes1MB": lambda i: (b"%4d" % (i % 10)) * (256 * 1024),
 }

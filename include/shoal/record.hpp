@@ -43,7 +43,7 @@ class record {
   /// Makes room for `size` bytes, whose contents are then undefined, and returns where they go.
   /// @throws std::bad_alloc  the record is unchanged.
   std::byte* reset(encoding tag, std::size_t size) {
-    if (size > capacity_) {
+    if (size > capacity_ || data_ == nullptr) {
       const std::size_t grown = size < 128 ? 128 : size;
       data_ = std::make_unique_for_overwrite<std::byte[]>(grown);
       capacity_ = grown;
