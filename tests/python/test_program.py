@@ -133,7 +133,12 @@ def test_the_programs_own_excepthook_is_used(run: Callable[..., Any]) -> None:
 def test_ctrl_c_ends_it_as_it_ends_python() -> None:
     command = "import time; print('ready', flush=True); time.sleep(60)"
     with subprocess.Popen(
-        [sys.executable, "-m", "shoal", "-c", command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "shoal", "-c", command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell starts background jobs, and so perhaps these tests, with SIGINT ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as child:
         assert child.stdout is not None
         assert child.stdout.readline() == "ready\n"
