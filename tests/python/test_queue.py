@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import shoal
+from shoal import _core
 
 
 class NotPicklable:
@@ -318,3 +319,24 @@ def test_put_nowait_on_a_queue_without_bound_is_never_full(context: Any) -> None
 
 def put_a_large_item(q: Any) -> None:
     q.put(bytes(100_000_000))
+
+
+def test_out_of_memory_is_a_memoryerror_and_the_queue_goes_on() -> None:
+    q = _core.Queue(max_bytes=4_000_000)
+    q.put("first")
+    with pytest.raises(MemoryError, match="no shared memory left"):
+        q.put(bytes(10_000_000))
+    with pytest.raises(MemoryError):
+        fill(q)
+    held = q.qsize()
+    assert held > 3
+    assert q.get(timeout=5) == "first"
+    for _ in range(held - 1):
+        assert q.get(timeout=5) == bytes(500_000)
+    q.put(bytes(500_000))
+    assert q.get(timeout=5) == bytes(500_000)
+
+
+def fill(q: _core.Queue) -> None:
+    while True:
+        q.put(bytes(500_000))
