@@ -2,11 +2,14 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup build demo test bench lint format sanitize clean distclean
+.PHONY: help setup build demo test chaos conformance model bench lint format sanitize clean distclean
 
 help:
 	@echo "make demo                   count what is in the standard library's source, with multiprocessing and with Shoal"
 	@echo "make test                   build everything and run all tests, the Python ones in every CPython found"
+	@echo "make chaos [ONLY=filter]    kill processes at every instruction, and at ten thousand random ones"
+	@echo "make conformance            run all of CPython's own tests of multiprocessing, with every start method"
+	@echo "make model [ONLY=prefix]    check models of the queue's protocols, in every order of steps, with SPIN"
 	@echo "make bench [ONLY=prefix]    measure beside other libraries, into bench/results.json"
 	@echo "make lint                   clang-format, clang-tidy, ruff, mypy"
 	@echo "make format                 put all code into its format"
@@ -26,6 +29,15 @@ demo: setup
 
 test: setup
 	@.venv/bin/python scripts/test.py
+
+chaos: setup
+	@scripts/chaos $(ONLY)
+
+conformance: setup
+	@.venv/bin/python scripts/test.py --only package --only conformance --all-conformance
+
+model: setup
+	@.venv/bin/python tests/model/run.py $(ONLY)
 
 bench: setup
 	@scripts/bench $(ONLY)

@@ -1,60 +1,73 @@
-// What a round trip between two processes takes that no library can save: the bound for queue.cpp.64B.roundtrip.
+// What a round trip between two processes takes that no library can save: the bounds for queue.cpp.64B.roundtrip.*.
 //
-//     ping_pong futex COUNT          each sleeps on a futex until the other wakes it
 //     ping_pong cache_line COUNT     each watches a word until the other changes it
+//     ping_pong asleep COUNT         each sleeps on a futex until the other wakes it, long after it has gone to sleep
 
 #include <linux/futex.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <climits>
 #include <cstdint>
+#include <stdexcept>
 
-#include "two_processes.hpp"
+#include "records_64b.hpp"
 
 namespace {
 
-/// Whose turn it is: counts the turns, even ones ours, odd ones theirs. Wraps around.
-using turn = std::atomic<std::uint32_t>;
-
-long futex(turn& word, int operation, std::uint32_t value) {
-  return ::syscall(SYS_futex, &word, operation, value, nullptr, nullptr, 0);
-}
-
-template <class Await, class Pass>
-double round_trip(std::size_t count, Await await, Pass pass) {
+double cache_line(std::size_t count) {
+  // Counts the turns, even ones ours, odd ones theirs. Wraps around.
+  using turn = std::atomic<std::uint32_t>;
   auto& current = bench::make_shared<turn>();
-  const auto play = [&](std::uint32_t own_turn) {
-    for (std::size_t i = 0; i < count; ++i, own_turn += 2) {
-      await(current, own_turn);
-      current.store(own_turn + 1, std::memory_order_release);
-      pass(current);
+  const auto await = [&current](std::size_t awaited) {
+    while (current.load(std::memory_order_acquire) != static_cast<std::uint32_t>(awaited)) {
     }
   };
+  double taken = 0;
   const auto ours = [&] {
-    play(0);
-    await(current, static_cast<std::uint32_t>(2 * count));
+    taken = bench::seconds_of_median_trip(count, [&](std::size_t i) {
+      current.store(static_cast<std::uint32_t>(2 * i + 1), std::memory_order_release);
+      await(2 * i + 2);
+    });
   };
-  return bench::seconds_together(ours, [&] { play(1); });
-}
-
-double with_futex(std::size_t count) {
-  const auto await = [](turn& current, std::uint32_t awaited) {
-    for (std::uint32_t seen = current.load(std::memory_order_acquire); seen != awaited;
-         seen = current.load(std::memory_order_acquire)) {
-      futex(current, FUTEX_WAIT, seen);
+  const auto theirs = [&] {
+    for (std::size_t i = 0; i < count; ++i) {
+      await(2 * i + 1);
+      current.store(static_cast<std::uint32_t>(2 * i + 2), std::memory_order_release);
     }
   };
-  return round_trip(count, await, [](turn& current) { futex(current, FUTEX_WAKE, INT_MAX); });
+  bench::seconds_together(ours, theirs);
+  return taken;
 }
 
-double with_cache_line(std::size_t count) {
-  const auto await = [](turn& current, std::uint32_t awaited) {
-    while (current.load(std::memory_order_acquire) != awaited) {
+/// Place for one item, and a word to sleep on: what a queue cannot do without, for two processes that take turns.
+class mailbox {
+ public:
+  void push(const bench::item& item) {
+    shared_.item = item;
+    shared_.full.store(1, std::memory_order_release);
+    futex(FUTEX_WAKE, 1);
+  }
+
+  bench::item pop() {
+    while (shared_.full.load(std::memory_order_acquire) == 0) {
+      futex(FUTEX_WAIT, 0);
     }
+    shared_.full.store(0, std::memory_order_relaxed);
+    return shared_.item;
+  }
+
+ private:
+  struct alignas(64) place {
+    bench::item item;
+    std::atomic<std::uint32_t> full;
   };
-  return round_trip(count, await, [](turn&) {});
-}
+
+  void futex(int operation, std::uint32_t value) {
+    ::syscall(SYS_futex, &shared_.full, operation, value, nullptr, nullptr, 0);
+  }
+
+  place& shared_ = bench::make_shared<place>();
+};
 
 }  // namespace
 
@@ -64,12 +77,14 @@ int main(int argc, char** argv) {
     return bench::not_available;
   }
   return bench::run(argc, argv, [](auto what, std::size_t count) {
-    if (what[0] == "futex") {
-      return with_futex(count);
-    }
     if (what[0] == "cache_line") {
-      return with_cache_line(count);
+      return cache_line(count);
     }
-    throw std::invalid_argument("expected futex or cache_line");
+    if (what[0] == "asleep") {
+      mailbox there;
+      mailbox back;
+      return bench::round_trip_asleep(there, back, count);
+    }
+    throw std::invalid_argument("expected cache_line or asleep");
   });
 }

@@ -1,16 +1,14 @@
-// Boost.Interprocess message_queue with 64-byte records between two processes: as queue_64b.cpp.
-//
-//     queue_64b_boost one_way CAPACITY COUNT
-//     queue_64b_boost round_trip COUNT
+// Boost.Interprocess message_queue with 64-byte records between processes: arguments as of queue_64b.
 
 #if __has_include(<boost/interprocess/ipc/message_queue.hpp>)
 
 #include <unistd.h>
 
 #include <boost/interprocess/ipc/message_queue.hpp>
+#include <memory>
 #include <string>
 
-#include "two_processes.hpp"
+#include "records_64b.hpp"
 
 namespace {
 
@@ -19,7 +17,7 @@ using boost::interprocess::message_queue;
 /// Made under a name of its own, which is given up at once: a forked child needs none.
 class item_queue {
  public:
-  item_queue(const char* label, std::size_t capacity) : item_queue(name(label), capacity) {}
+  explicit item_queue(std::size_t capacity) : item_queue(new_name(), capacity) {}
 
   void push(const bench::item& item) { queue_.send(&item, sizeof item, 0); }
 
@@ -37,56 +35,20 @@ class item_queue {
     message_queue::remove(name.c_str());
   }
 
-  static std::string name(const char* label) { return "shoal-bench-" + std::to_string(::getpid()) + "-" + label; }
+  static std::string new_name() {
+    static int made = 0;
+    return "shoal-bench-" + std::to_string(::getpid()) + "-" + std::to_string(++made);
+  }
 
   message_queue queue_;
 };
 
-double one_way(std::size_t capacity, std::size_t count) {
-  item_queue queue("items", capacity);
-  const auto consume = [&] {
-    for (std::size_t i = 0; i < count; ++i) {
-      bench::check(queue.pop(), i);
-    }
-  };
-  const auto produce = [&] {
-    bench::item item{};
-    for (; item.number < count; ++item.number) {
-      queue.push(item);
-    }
-  };
-  return bench::seconds_together(consume, produce);
-}
-
-double round_trip(std::size_t count) {
-  item_queue there("there", 1000);
-  item_queue back("back", 1000);
-  const auto ask = [&] {
-    bench::item item{};
-    for (; item.number < count; ++item.number) {
-      there.push(item);
-      bench::check(back.pop(), item.number);
-    }
-  };
-  const auto answer = [&] {
-    for (std::size_t i = 0; i < count; ++i) {
-      back.push(there.pop());
-    }
-  };
-  return bench::seconds_together(ask, answer);
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
-  return bench::run(argc, argv, [](auto what, std::size_t count) {
-    if (what[0] == "one_way" && what.size() == 2) {
-      return one_way(std::stoul(std::string(what[1])), count);
-    }
-    if (what[0] == "round_trip") {
-      return round_trip(count);
-    }
-    throw std::invalid_argument("expected one_way CAPACITY or round_trip");
+  return bench::run_64b(argc, argv, [](std::size_t capacity) {
+    constexpr std::size_t places = 1000;  // it has to have a bound
+    return std::make_unique<item_queue>(capacity == 0 ? places : capacity);
   });
 }
 
@@ -94,7 +56,7 @@ int main(int argc, char** argv) {
 
 #include <cstdio>
 
-#include "two_processes.hpp"
+#include "processes.hpp"
 
 int main() {
   std::fprintf(stderr, "built without Boost.Interprocess; on Debian and Ubuntu: apt-get install libboost-dev\n");

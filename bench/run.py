@@ -11,11 +11,11 @@ import sys
 from pathlib import Path
 
 from cases import all_cases
-from measuring import Result, measure
+from measuring import Comparison, Standing, Unit, measure
 
 FOLDER = Path(__file__).resolve().parent
 
-COLUMNS = "{:<31} {:<33} {:>15} {:>15} {:>8}  {:<17} {}"
+COLUMNS = "{:<33} {:<33} {:>15} {:>15} {:>8}  {:<17} {}"
 
 
 def value_of(line_start: str, path: str) -> str:
@@ -47,37 +47,36 @@ def machine(cpp_folder: Path) -> str:
     return "\n".join(lines)
 
 
-def readable(value: float, unit: str) -> str:
-    if unit.endswith("/s"):
+def readable(value: float, unit: Unit) -> str:
+    if unit.name.endswith("/s"):
         if value >= 1e6:
-            return f"{value / 1e6:.2f} M{unit}"
+            return f"{value / 1e6:.2f} M{unit.name}"
         if value >= 1e4:
-            return f"{value / 1e3:.1f} k{unit}"
-    return f"{value:.2f} {unit}"
+            return f"{value / 1e3:.1f} k{unit.name}"
+    return f"{value:.2f} {unit.name}"
 
 
-def missed(result: Result) -> bool:
-    return result.target is not None and result.ratio < result.target
-
-
-def verdict(result: Result) -> str:
+def verdict(result: Comparison | Standing) -> str:
     if result.target is None:
         return ""
-    return f">= {result.target:g}: {'MISSED' if missed(result) else 'met'}"
+    at_most = isinstance(result, Standing) and not result.case.unit.more_is_better
+    return f"{'<=' if at_most else '>='} {result.target:.3g}: {'MISSED' if result.missed else 'met'}"
 
 
-def table_row(result: Result) -> str:
-    unit = result.case.unit.name
-    ratios = result.ratios
-    return COLUMNS.format(
-        result.case.name,
-        result.peer.name,
-        readable(result.subject_median, unit),
-        readable(result.peer_median, unit),
-        f"{result.ratio:.2f}x",
-        f"{min(ratios):.2f} to {max(ratios):.2f}",
-        verdict(result),
-    ).rstrip()
+def table_row(result: Comparison | Standing) -> str:
+    unit = result.case.unit
+    if isinstance(result, Standing):
+        own, peer = result.values, "alone"
+        numbers = ["", "", f"{min(own.each):.3g} to {max(own.each):.3g}"]
+    else:
+        own, peer = result.subject_values, result.peer.name
+        ratios = result.ratios
+        numbers = [
+            readable(result.peer_values.median, unit),
+            f"{result.ratio:.2f}x",
+            f"{min(ratios):.2f} to {max(ratios):.2f}",
+        ]
+    return COLUMNS.format(result.case.name, peer, readable(own.median, unit), *numbers, verdict(result)).rstrip()
 
 
 def positive(text: str) -> int:
@@ -104,8 +103,8 @@ def main() -> int:
         return 0 if cases else 2
 
     print(machine(arguments.cpp), end="\n\n")
-    print(COLUMNS.format("case", "peer", "shoal", "peer", "ratio", "ratio of rounds", "target"), flush=True)
-    results: list[Result] = []
+    print(COLUMNS.format("case", "peer", "shoal", "peer", "ratio", "range of rounds", "target"), flush=True)
+    results: list[Comparison | Standing] = []
     skipped: list[str] = []
     failed: list[str] = []
     for case in cases:
@@ -126,10 +125,10 @@ def main() -> int:
     for reason in failed:
         print(f"FAILED: {reason}")
     with_target = [result for result in results if result.target is not None]
-    names_missed = [result.case.name for result in with_target if missed(result)]
+    missed = [result.case.name for result in with_target if result.missed]
     if with_target:
-        print(f"{len(with_target) - len(names_missed)} of {len(with_target)} targets met.", end="")
-        print(f" Missed: {', '.join(names_missed)}" if names_missed else "")
+        print(f"{len(with_target) - len(missed)} of {len(with_target)} targets met.", end="")
+        print(f" Missed: {', '.join(missed)}" if missed else "")
     return 1 if failed else 0
 
 

@@ -7,6 +7,7 @@ namespace shoal::python {
 
 void bind_errors(nanobind::module_& module);
 void bind_codec(nanobind::module_& module);
+void bind_received_buffer(nanobind::module_& module);
 void bind_queue(nanobind::module_& module);
 void bind_synchronize(nanobind::module_& module);
 void bind_work_queue(nanobind::module_& module);

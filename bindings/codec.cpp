@@ -1,21 +1,17 @@
 #include "codec.hpp"
 
-#include "bind.hpp"
-#include "pickler.hpp"
-
 #include <Python.h>
-#include <nanobind/stl/pair.h>
 
 #include <algorithm>
-#include <cstdint>
-#include <functional>
-#include <limits>
-#include <string>
+#include <stdexcept>
 #include <string_view>
 #include <utility>
 
-#include "shoal/decoder.hpp"
-#include "shoal/error.hpp"
+#include "bind.hpp"
+#include "instances.hpp"
+#include "pickle_buffers.hpp"
+#include "pickler.hpp"
+#include "wire/extensions.hpp"
 
 namespace nb = nanobind;
 
@@ -25,172 +21,45 @@ namespace {
 // Deeper objects are pickled, whose own limit is the interpreter's recursion limit.
 constexpr std::size_t deepest = 64;
 
-// From here on a bytes object is copied straight into shared memory instead of through the encoder's buffer.
+// From here on bytes and strings are copied straight into shared memory instead of through the encoder's buffer.
 constexpr Py_ssize_t large = 4096;
 
 // Buffers that have grown past this are not kept for the next record.
 constexpr std::size_t keep = 8 << 20;
 
-/// Strings that were decoded lately, by their bytes: the keys of dicts come again and again, and need neither be made
-/// nor hashed anew. Guarded by the GIL.
-class recent_strings {
- public:
-  static recent_strings& instance() {
-    static auto* const only = new recent_strings();
-    return *only;
-  }
-
-  nb::object get(std::string_view text) {
-    if (text.size() > longest) {
-      return make(text);
-    }
-    entry& place = entries_[std::hash<std::string_view>()(text) % entries_.size()];
-    if (!place.string.is_valid() || place.text() != text) {
-      place.string = make(text);
-      place.size = static_cast<std::uint8_t>(text.size());
-      std::copy(text.begin(), text.end(), place.bytes.begin());
-    }
-    return place.string;
-  }
-
-  static nb::object make(std::string_view text) {
-    return checked(PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()), nullptr));
-  }
-
- private:
-  static constexpr std::size_t longest = 31;
-
-  struct entry {
-    nb::object string;
-    std::uint8_t size = 0;
-    std::array<char, longest> bytes{};
-    [[nodiscard]] std::string_view text() const { return {bytes.data(), size}; }
-  };
-
-  std::array<entry, 512> entries_;
-};
-
-nb::object decode_value(decoder& from);
-
-nb::object decode_integer(decoder& from) {
-  decoder ahead = from;
-  try {
-    const std::int64_t value = from.integer();
-    return nb::steal(PyLong_FromLongLong(value));
-  } catch (const shoal::error&) {
-    from = ahead;  // 2^63 and above, which only other languages send
-    return nb::steal(PyLong_FromUnsignedLongLong(from.unsigned_integer()));
-  }
-}
-
-nb::object decode_array(decoder& from) {
-  const decoder::group items = from.begin_array();
-  const auto count = static_cast<Py_ssize_t>(items.size());
-  nb::object made;
-  if (items.kind() == value_kind::tuple) {
-    made = checked(PyTuple_New(count));
-    for (Py_ssize_t i = 0; i < count; ++i) {
-      PyTuple_SET_ITEM(made.ptr(), i, decode_value(from).release().ptr());
-    }
-  } else {
-    made = checked(PyList_New(count));
-    for (Py_ssize_t i = 0; i < count; ++i) {
-      PyList_SET_ITEM(made.ptr(), i, decode_value(from).release().ptr());
-    }
-  }
-  from.end(items);
-  return made;
-}
-
-nb::object decode_map(decoder& from) {
-  const decoder::group entries = from.begin_map();
-  nb::object made = checked(PyDict_New());
-  for (std::size_t i = 0; i < entries.size(); ++i) {
-    const nb::object key =
-        from.peek() == value_kind::string ? recent_strings::instance().get(from.string()) : decode_value(from);
-    const nb::object value = decode_value(from);
-    if (PyDict_SetItem(made.ptr(), key.ptr(), value.ptr()) != 0) {
-      throw nb::python_error();
-    }
-  }
-  from.end(entries);
-  return made;
-}
-
-nb::object decode_value(decoder& from) {
-  switch (from.peek()) {
-    case value_kind::nil:
-      from.nil();
-      return nb::none();
-    case value_kind::boolean:
-      return nb::bool_(from.boolean());
-    case value_kind::integer:
-      return decode_integer(from);
-    case value_kind::real:
-      return checked(PyFloat_FromDouble(from.real()));
-    case value_kind::string:
-      return recent_strings::make(from.string());
-    case value_kind::binary: {
-      const const_bytes bytes = from.binary();
-      return checked(PyBytes_FromStringAndSize(reinterpret_cast<const char*>(bytes.data()),
-                                               static_cast<Py_ssize_t>(bytes.size())));
-    }
-    case value_kind::array:
-    case value_kind::tuple:
-      return decode_array(from);
-    case value_kind::map:
-      return decode_map(from);
-    case value_kind::extension:
-      break;
-  }
-  throw error(errc::corrupt_record,
-              "the record holds a MessagePack extension that Python has no type for; the only one in use is type 1, a "
-              "tuple.");
-}
-
-nb::object unpickle(const_bytes bytes) {
-  // A copy, since loads may run any code, a get() on this thread included, and that reuses the record's memory.
-  const nb::object data = checked(
-      PyBytes_FromStringAndSize(reinterpret_cast<const char*>(bytes.data()), static_cast<Py_ssize_t>(bytes.size())));
-  return pickler::instance().load(data);
-}
-
 }  // namespace
 
 nb::object encoded_object::encode(PyObject* object) {
-  part_count_ = 1;
+  parts_.clear();
+  in_place_.clear();
+  if (!try_msgpack(object)) {
+    in_place_.clear();
+    return pickle(object);
+  }
   tag_ = encoding::msgpack;
-  if (try_large_bytes(object)) {
-    return {};
+  encoder_.pieces(parts_);
+  return in_place_.empty() ? nb::object() : kept_in_place();
+}
+
+std::size_t encoded_object::size() const noexcept {
+  std::size_t size = 0;
+  for (const const_bytes part : parts_) {
+    size += part.size();
   }
-  if (try_msgpack(object)) {
-    parts_[0] = encoder_.bytes();
-    return {};
+  return size;
+}
+
+void encoded_object::append_to(std::vector<std::byte>& out) const {
+  for (const const_bytes part : parts_) {
+    out.insert(out.end(), part.begin(), part.end());
   }
-  return pickle(object);
 }
 
 std::vector<std::byte> encoded_object::copy() const {
   std::vector<std::byte> all;
-  for (const const_bytes part : parts()) {
-    all.insert(all.end(), part.begin(), part.end());
-  }
+  all.reserve(size());
+  append_to(all);
   return all;
-}
-
-bool encoded_object::try_large_bytes(PyObject* object) {
-  if (!PyBytes_CheckExact(object) || PyBytes_GET_SIZE(object) < large ||
-      PyBytes_GET_SIZE(object) > std::numeric_limits<std::uint32_t>::max()) {
-    return false;
-  }
-  // The header of "bin 32" in the MessagePack specification; the bytes themselves follow as they are.
-  const auto size = static_cast<std::uint32_t>(PyBytes_GET_SIZE(object));
-  bytes_header_ = {std::byte{0xc6}, std::byte(size >> 24), std::byte(size >> 16), std::byte(size >> 8),
-                   std::byte(size)};
-  parts_ = {const_bytes(bytes_header_),
-            const_bytes(reinterpret_cast<const std::byte*>(PyBytes_AS_STRING(object)), size)};
-  part_count_ = 2;
-  return true;
 }
 
 bool encoded_object::try_msgpack(PyObject* object) {
@@ -226,7 +95,13 @@ bool encoded_object::append(PyObject* object, std::size_t depth) {
       PyErr_Clear();  // a lone surrogate, or no memory, which pickling will find again
       return false;
     }
-    encoder_.string({text, static_cast<std::size_t>(size)});
+    const std::string_view string(text, static_cast<std::size_t>(size));
+    if (size < large) {
+      encoder_.string(string);
+    } else {
+      encoder_.string_in_place(string);
+      in_place_.push_back(nb::borrow(object));
+    }
     return true;
   }
   if (object == Py_None) {
@@ -242,8 +117,14 @@ bool encoded_object::append(PyObject* object, std::size_t depth) {
     return true;
   }
   if (type == &PyBytes_Type) {
-    encoder_.binary({reinterpret_cast<const std::byte*>(PyBytes_AS_STRING(object)),
-                     static_cast<std::size_t>(PyBytes_GET_SIZE(object))});
+    const const_bytes bytes(reinterpret_cast<const std::byte*>(PyBytes_AS_STRING(object)),
+                            static_cast<std::size_t>(PyBytes_GET_SIZE(object)));
+    if (PyBytes_GET_SIZE(object) < large) {
+      encoder_.binary(bytes);
+    } else {
+      encoder_.binary_in_place(bytes);
+      in_place_.push_back(nb::borrow(object));
+    }
     return true;
   }
   if (depth == deepest) {
@@ -285,78 +166,104 @@ bool encoded_object::append(PyObject* object, std::size_t depth) {
     }
     return true;
   }
-  return false;
+  return append_instance(object, depth);
+}
+
+bool encoded_object::append_instance(PyObject* object, std::size_t depth) {
+  const class_name* const name = name_to_encode(Py_TYPE(object));
+  if (name == nullptr || seen_before(object)) {
+    return false;
+  }
+  const nb::object attributes = attributes_of(object);
+  // The instance's reference and this function's own.
+  if (!attributes.is_valid() || seen_before(attributes.ptr(), 2)) {
+    return false;
+  }
+  const auto count = static_cast<std::size_t>(PyDict_GET_SIZE(attributes.ptr()));
+  encoder_.begin_extension(wire::instance_extension);
+  encoder_.begin_array(3);
+  encoder_.string(name->module());
+  encoder_.string(name->qualname());
+  if (count == 0) {
+#if PY_VERSION_HEX < 0x030B0000
+    return false;  // pickle sends an empty state
+#endif
+    encoder_.nil();
+  } else {
+    encoder_.begin_map(count);
+  }
+  Py_ssize_t at = 0;
+  PyObject* key = nullptr;
+  PyObject* value = nullptr;
+  while (PyDict_Next(attributes.ptr(), &at, &key, &value) != 0) {
+    if (!append_attribute_name(key) || !append(value, depth + 1)) {
+      return false;
+    }
+  }
+  encoder_.end_extension();
+  return true;
+}
+
+bool encoded_object::append_attribute_name(PyObject* name) {
+  if (!PyUnicode_CheckExact(name)) {
+    return false;
+  }
+  Py_ssize_t size = 0;
+  const char* const text = PyUnicode_AsUTF8AndSize(name, &size);
+  if (text == nullptr) {
+    PyErr_Clear();
+    return false;
+  }
+  const std::string_view attribute(text, static_cast<std::size_t>(size));
+  encoder_.string(attribute);
+  return !may_steer_pickle(attribute);
 }
 
 bool encoded_object::append_items(PyObject* const* items, std::size_t count, std::size_t depth) {
   return std::all_of(items, items + count, [&](PyObject* item) { return append(item, depth); });
 }
 
-// Only a container that more than one thing refers to can be met twice.
-bool encoded_object::seen_before(PyObject* container) {
-  if (Py_REFCNT(container) == 1) {
+// Only a container that something else refers to as well can be met twice.
+bool encoded_object::seen_before(PyObject* container, Py_ssize_t own_references) {
+  if (Py_REFCNT(container) <= own_references) {
     return false;
   }
-  constexpr std::size_t few = 32;
-  if (seen_.size() >= few) {
-    return true;  // looking through more of them costs as much as pickling
+  return !seen_.insert(container);
+}
+
+nb::object encoded_object::kept_in_place() {
+  nb::list kept;
+  for (nb::object& object : in_place_) {
+    kept.append(std::move(object));
   }
-  if (std::find(seen_.begin(), seen_.end(), container) != seen_.end()) {
-    return true;
-  }
-  seen_.push_back(container);
-  return false;
+  in_place_.clear();
+  return kept;
 }
 
 nb::object encoded_object::pickle(PyObject* object) {
-  nb::object pickled = pickler::instance().dump(object);
-  tag_ = encoding::pickle;
-  part_count_ = 1;
-  parts_[0] = {reinterpret_cast<const std::byte*>(PyBytes_AS_STRING(pickled.ptr())),
-               static_cast<std::size_t>(PyBytes_GET_SIZE(pickled.ptr()))};
-  return pickled;
-}
-
-nb::object decode_object(encoding tag, const_bytes bytes) {
-  switch (tag) {
-    case encoding::msgpack: {
-      decoder from(bytes);
-      nb::object value = decode_value(from);
-      from.finish();
-      return value;
-    }
-    case encoding::pickle:
-      return unpickle(bytes);
-    case encoding::raw:
-      return checked(PyBytes_FromStringAndSize(reinterpret_cast<const char*>(bytes.data()),
-                                               static_cast<Py_ssize_t>(bytes.size())));
+  const pickled made = pickler::instance().dump(object);
+  if (made.buffers.is_valid()) {
+    tag_ = encoding::pickle_buffers;
+    return pack(made, head_, parts_);
   }
-  throw error(errc::corrupt_record,
-              "the record has encoding " + std::to_string(static_cast<int>(tag)) +
-                  ", known are 0 (raw), 1 (MessagePack) and 2 (pickle): something has written over "
-                  "the shared memory.");
-}
-
-encoded_object& shared_encoder() {
-  static encoded_object encoder;
-  return encoder;
+  tag_ = encoding::pickle;
+  return append_pickle(made.bytes, parts_);
 }
 
 namespace {
 
-record& spare_record() {
-  static record spare;
+shoal::borrowed_record& spare_record() {
+  static shoal::borrowed_record spare;
   return spare;
 }
 
 }  // namespace
 
-borrowed_record::borrowed_record() : record_(std::move(spare_record())) {}
+reused_record::reused_record() : record_(std::move(spare_record())) {}
 
-borrowed_record::~borrowed_record() {
-  if (record_.bytes().size() <= keep) {
-    spare_record() = std::move(record_);
-  }
+reused_record::~reused_record() {
+  record_.reset();
+  spare_record() = std::move(record_);
 }
 
 void bind_codec(nb::module_& module) {

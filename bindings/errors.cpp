@@ -20,6 +20,7 @@ struct error_types {
   PyObject* segment_error = PyExc_OSError;
   PyObject* corrupt_record = PyExc_ValueError;
   PyObject* process_error = PyExc_RuntimeError;
+  PyObject* shut_down = PyExc_RuntimeError;
 };
 
 error_types& types() {
@@ -69,7 +70,7 @@ void translate(const std::exception_ptr& caught, void* /*unused*/) {
 
 void set_error_types(const nb::dict& given) {
   const auto take = [&](const char* name) { return nb::object(given[name]).release().ptr(); };
-  types() = {take("SegmentError"), take("CorruptRecord"), take("ProcessError")};
+  types() = {take("SegmentError"), take("CorruptRecord"), take("ProcessError"), take("ShutDown")};
 }
 
 }  // namespace
@@ -93,6 +94,8 @@ void set_error_from_current_exception() noexcept {
     PyErr_SetString(PyExc_SystemError, "an exception of unknown type in shoal._core");
   }
 }
+
+PyObject* shut_down_exception() noexcept { return types().shut_down; }
 
 void run_signal_handlers() {
   if (PyErr_CheckSignals() != 0) {

@@ -13,6 +13,7 @@ NB_MODULE(_core, module) {
   module.attr("__version__") = SHOAL_VERSION;
   bind_errors(module);
   bind_codec(module);
+  bind_received_buffer(module);
   bind_queue(module);
   bind_synchronize(module);
   bind_work_queue(module);

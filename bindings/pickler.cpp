@@ -16,6 +16,30 @@ nb::object sink_into(const nb::list& written) {
   return sink;
 }
 
+// Called by pickle for each buffer. @return whether it is to be part of the pickle.
+PyObject* take_buffer(PyObject* taken, PyObject* buffer) {
+  const Py_buffer* const view = PyPickleBuffer_GetBuffer(buffer);
+  if (view == nullptr) {
+    return nullptr;
+  }
+  if (view->len < pickler::out_of_band) {
+    Py_RETURN_TRUE;
+  }
+  if (PyList_Append(taken, buffer) != 0) {
+    return nullptr;
+  }
+  Py_RETURN_FALSE;
+}
+
+nb::object buffer_callback_into(const nb::list& taken) {
+  static PyMethodDef definition{"take_buffer", &take_buffer, METH_O, nullptr};
+  return checked(PyCFunction_New(&definition, taken.ptr()));
+}
+
+nb::object copy_of(const nb::list& collected) {
+  return checked(PyList_GetSlice(collected.ptr(), 0, PyList_GET_SIZE(collected.ptr())));
+}
+
 }  // namespace
 
 nb::object checked(PyObject* made) {
@@ -33,6 +57,7 @@ class pickler::use {
   use& operator=(const use&) = delete;
   ~use() {
     PyList_SetSlice(owner_.written_.ptr(), 0, PyList_GET_SIZE(owner_.written_.ptr()), nullptr);
+    PyList_SetSlice(owner_.buffers_.ptr(), 0, PyList_GET_SIZE(owner_.buffers_.ptr()), nullptr);
     (void)owner_.clear_memo_();
     owner_.busy_ = false;
   }
@@ -46,7 +71,7 @@ pickler::pickler()
       registered_(nb::borrow<nb::dict>(attribute_of("copyreg", "dispatch_table"))),
       extra_reducers_(
           nb::borrow<nb::dict>(attribute_of("multiprocessing.reduction", "ForkingPickler").attr("_extra_reducers"))),
-      pickler_(attribute_of("pickle", "Pickler")(sink_into(written_), 5)),
+      pickler_(attribute_of("pickle", "Pickler")(sink_into(written_), 5, true, buffer_callback_into(buffers_))),
       dump_(pickler_.attr("dump")),
       clear_memo_(pickler_.attr("clear_memo")) {}
 
@@ -55,7 +80,7 @@ pickler& pickler::instance() {
   return *only;
 }
 
-nb::object pickler::dump(PyObject* object) {
+pickled pickler::dump(PyObject* object) {
   if (busy_) {
     return pickler().dump(object);  // called by a reducer, or by another thread while one runs
   }
@@ -63,11 +88,23 @@ nb::object pickler::dump(PyObject* object) {
   const use in_use(*this);
   (void)checked(PyObject_CallOneArg(dump_.ptr(), object));
   // One piece, unless the object has large parts that pickle hands over as they are.
-  return PyList_GET_SIZE(written_.ptr()) == 1 ? nb::object(written_[0]) : nb::bytes("").attr("join")(written_);
+  return {.bytes = PyList_GET_SIZE(written_.ptr()) == 1 ? nb::object(written_[0]) : copy_of(written_),
+          .buffers = PyList_GET_SIZE(buffers_.ptr()) == 0 ? nb::object() : copy_of(buffers_)};
 }
 
-nb::object pickler::load(const nb::object& bytes) const {
-  return checked(PyObject_CallOneArg(loads_.ptr(), bytes.ptr()));
+nb::object pickler::load(const nb::object& data, const nb::object& buffers) const {
+  if (!buffers.is_valid()) {
+    return checked(PyObject_CallOneArg(loads_.ptr(), data.ptr()));
+  }
+  return loads_(data, nb::arg("buffers") = buffers);
+}
+
+bool pickler::has_reducer(PyTypeObject* type) const {
+  const auto has = [this](PyTypeObject* registered) {
+    auto* const key = reinterpret_cast<PyObject*>(registered);
+    return PyDict_Contains(registered_.ptr(), key) != 0 || PyDict_Contains(extra_reducers_.ptr(), key) != 0;
+  };
+  return has(type) || (Py_TYPE(type) != &PyType_Type && has(Py_TYPE(type)));
 }
 
 // Both tables of reducers may change at any time. Looking through them costs less than merging them anew.

@@ -9,6 +9,7 @@
 #include <system_error>
 
 #include "bind.hpp"
+#include "os/descriptor_limit.hpp"
 #include "os/pidfd.hpp"
 #include "shoal/die_with_parent.hpp"
 #include "waiting.hpp"
@@ -90,6 +91,7 @@ void bind_process(nb::module_& module) {
       .def("send_signal", &process_handle::send_signal, nb::arg("signal"))
       .def("close", &process_handle::close);
   module.def("die_with_parent", [] { die_with_parent(); });
+  module.def("raise_descriptor_limit", &os::raise_descriptor_limit);
 }
 
 }  // namespace shoal::python

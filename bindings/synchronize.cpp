@@ -83,7 +83,7 @@ class sem_lock {
 PyObject* acquire(PyObject* self, PyObject* const* arguments, Py_ssize_t count, PyObject* keywords) noexcept {
   return guarded([&] {
     const deadline until =
-        count > 0 || keywords != nullptr ? parse_waiting("acquire", arguments, count, keywords, 0) : forever;
+        count > 0 || keywords != nullptr ? parse_waiting("acquire", {arguments, count, keywords}) : forever;
     return PyBool_FromLong(instance_of<sem_lock>(self).acquire(until) ? 1 : 0);
   });
 }

@@ -10,6 +10,7 @@
 
 #include "bind.hpp"
 #include "codec.hpp"
+#include "lent.hpp"
 #include "shoal/error.hpp"
 #include "waiting.hpp"
 
@@ -39,15 +40,15 @@ nb::object delivered(std::uint64_t ticket, encoding tag, const_bytes bytes) {
 }
 
 std::uint64_t submit(work_queue& self, nb::handle object) {
-  encoded_object& encoded = shared_encoder();
-  const nb::object kept = encoded.encode(object.ptr());
-  return self.submit(encoded.tag(), encoded.parts());
+  const lent<encoded_object> encoded;
+  const nb::object kept = encoded->encode(object.ptr());
+  return self.submit(encoded->tag(), encoded->parts());
 }
 
 void finish(work_queue& self, std::size_t slot, std::uint64_t ticket, nb::handle object) {
-  encoded_object& encoded = shared_encoder();
-  const nb::object kept = encoded.encode(object.ptr());
-  self.finish(slot, ticket, encoded.tag(), encoded.parts());
+  const lent<encoded_object> encoded;
+  const nb::object kept = encoded->encode(object.ptr());
+  self.finish(slot, ticket, encoded->tag(), encoded->parts());
 }
 
 nb::object next(work_queue& self, std::optional<double> timeout) {

@@ -2,7 +2,9 @@
 //
 // Takes plots of land from a queue that a Python program fills, and puts a survey of each into a queue that it empties.
 //
-//     joint_queue PLOTS_SEGMENT PLOTS_READINESS SURVEYS_SEGMENT SURVEYS_READINESS
+//     joint_queue PLOTS SURVEYS
+//
+// Each queue is given by the numbers of its descriptors, such as 5,6 or, if it is bounded, 5,6,7.
 
 #include <algorithm>
 #include <array>
@@ -12,6 +14,7 @@
 #include <iostream>
 #include <optional>
 #include <shoal/queue.hpp>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -76,19 +79,28 @@ survey measure(const plot& land) {
 
 // The numbers are those of the process that started this one. It has let this process inherit the descriptors, so
 // that here they mean the same queue; attaching to it makes duplicates.
-shoal::queue_descriptors inherited(char** numbers) { return {std::stoi(numbers[0]), std::stoi(numbers[1])}; }
+shoal::queue_descriptors inherited(const std::string& numbers) {
+  std::istringstream in(numbers);
+  shoal::queue_descriptors found;
+  char comma = 0;
+  in >> found.segment >> comma >> found.readiness;
+  if (in >> comma) {
+    in >> found.room;
+  }
+  return found;
+}
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 5) {
-    std::cerr << "joint_queue is started by joint_queue.py, with the numbers of four descriptors\n";
+  if (argc != 3) {
+    std::cerr << "joint_queue is started by joint_queue.py, with the descriptors of two queues\n";
     return 2;
   }
   try {
     // The two programs agree on an end: None in Python, which an empty optional is here.
-    auto plots = shoal::queue<std::optional<plot>>::attach(inherited(argv + 1));
-    auto surveys = shoal::queue<std::optional<survey>>::attach(inherited(argv + 3));
+    auto plots = shoal::queue<std::optional<plot>>::attach(inherited(argv[1]));
+    auto surveys = shoal::queue<std::optional<survey>>::attach(inherited(argv[2]));
     while (const std::optional<plot> land = plots.pop()) {
       surveys.push(measure(*land));
     }

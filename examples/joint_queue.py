@@ -28,11 +28,13 @@ PLOTS = [
 def start_surveyor(program, plots, surveys):
     """Start the C++ program with both queues.
 
-    A queue is reached through two descriptors: its memory, and one to poll. Python closes descriptors when it starts
-    another program, except those in `pass_fds`. These keep their numbers, so that it is enough to tell it the numbers.
+    A queue is reached through two descriptors: its memory, and one to poll; a bounded queue has a third, to poll for
+    room. Python closes descriptors when it starts another program, except those in `pass_fds`. These keep their
+    numbers, so that it is enough to tell it the numbers.
     """
-    descriptors = (*plots.descriptors(), *surveys.descriptors())
-    return subprocess.Popen([program, *map(str, descriptors)], pass_fds=descriptors)
+    queues = (plots.descriptors(), surveys.descriptors())
+    numbers = [",".join(map(str, descriptors)) for descriptors in queues]
+    return subprocess.Popen([program, *numbers], pass_fds=sum(queues, ()))
 
 
 def next_survey(surveys, surveyor):

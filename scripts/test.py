@@ -2,9 +2,10 @@
 
 Ends with one line that says what passed, or what did not, and how long it took.
 
-    scripts/test.py [--only PART]... [--python VERSION]...
+    scripts/test.py [--only PART]... [--python VERSION]... [--all-conformance]
 
-The parts are cpp, package, python and install; each needs what those before it built. Only for work on one of them.
+The parts are cpp, package, python, conformance and install; each needs what those before it built. Only for work on one
+of them. With --all-conformance, CPython's own tests run with every start method, not only the part that is quick.
 """
 
 import argparse
@@ -24,6 +25,7 @@ TOOLS = ROOT / ".venv" / "bin"
 WHEELS = ROOT / ".venv" / "wheels"
 BUILD = ROOT / "build"
 DIST = BUILD / "dist"
+ENVIRONMENTS = BUILD / "environments"
 RESULTS = BUILD / "test-results"
 
 # A step that takes longer hangs, in a way that the limits of single tests did not catch.
@@ -121,19 +123,26 @@ def build_packages(session, found):
         # Made from the source distribution, which is thereby shown to be complete.
         with session.step(f"Package: wheel for CPython {version}, from the source distribution"):
             pip(interpreter, "wheel", "--no-deps", "--wheel-dir", DIST, *DIST.glob("shoal-*.tar.gz"))
+        wheels = list(DIST.glob(f"shoal-*-cp{version.replace('.', '')}-*.whl"))
+        environment = ENVIRONMENTS / version
+        shutil.rmtree(environment, ignore_errors=True)
+        if not wheels:
+            continue  # said when it was built
+        with session.step(f"Package: clean environment with the wheel, CPython {version}"):
+            run(interpreter, "-m", "venv", "--without-pip", environment)
+            pip(environment / "bin/python", "install", *wheels, "-r", ROOT / "requirements/test.txt")
+
+
+def environments(found):
+    """Yield version and folder of each environment that the wheel could be installed into."""
+    for version in found:
+        if list((ENVIRONMENTS / version).glob("lib/python*/site-packages/shoal")):
+            yield version, ENVIRONMENTS / version
 
 
 def test_python(session, found):
     outcomes = {}
-    for version, interpreter in found.items():
-        wheels = list(DIST.glob(f"shoal-*-cp{version.replace('.', '')}-*.whl"))
-        if not wheels:
-            continue  # said when it was built
-        environment = BUILD / "environments" / version
-        shutil.rmtree(environment, ignore_errors=True)
-        with session.step(f"Python {version}: clean environment with the wheel"):
-            run(interpreter, "-m", "venv", "--without-pip", environment)
-            pip(environment / "bin/python", "install", *wheels, "-r", ROOT / "requirements/test.txt")
+    for version, environment in environments(found):
         # Run from the environment, by a script in it, so that nothing in the tree can be imported by accident.
         counts = session.tests(
             f"Python {version}: tests",
@@ -148,6 +157,20 @@ def test_python(session, found):
             outcomes.setdefault(counts, []).append(version)
     for counts, versions in outcomes.items():
         session.passed.append(f"Python {in_words(*counts)} in each of CPython {' '.join(versions)}")
+
+
+def test_conformance(session, found, every_start_method):
+    pythons = [f"--python={version}={environment / 'bin/python'}" for version, environment in environments(found)]
+    if not pythons:
+        return
+    counts = session.tests(
+        "Conformance: CPython's own tests of multiprocessing",
+        "conformance/junit",
+        *(TOOLS / "python", ROOT / "tests/conformance/run.py", *pythons, "--results", RESULTS / "conformance"),
+        *(["--all"] if every_start_method else []),
+    )
+    if counts:
+        session.passed.append(f"CPython's own {in_words(*counts)}")
 
 
 def test_install(session):
@@ -166,8 +189,9 @@ def test_install(session):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", action="append", choices=["cpp", "package", "python", "install"])
+    parser.add_argument("--only", action="append", choices=["cpp", "package", "python", "conformance", "install"])
     parser.add_argument("--python", action="append", choices=interpreters.SUPPORTED)
+    parser.add_argument("--all-conformance", action="store_true")
     options = parser.parse_args()
 
     found = interpreters.find()
@@ -183,6 +207,7 @@ def main():
         "cpp": lambda: test_cpp(session),
         "package": lambda: build_packages(session, found),
         "python": lambda: test_python(session, found),
+        "conformance": lambda: test_conformance(session, found, options.all_conformance),
         "install": lambda: test_install(session),
     }
     for name, part in parts.items():

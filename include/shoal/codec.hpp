@@ -101,7 +101,7 @@ consteval bool has_codec(seen<Seen...>) {
   }
 }
 
-[[noreturn]] void throw_no_message_pack(const record& found, std::string_view wanted_type);
+[[noreturn]] void throw_no_message_pack(encoding tag, std::size_t size, std::string_view wanted_type);
 
 // The compiler's own spelling of T, cut out of the signature of this function.
 template <class T>
@@ -158,14 +158,20 @@ template <class T>
   return value;
 }
 
-/// Reads a record that holds one T.
+/// Reads the bytes of a record that holds one T.
 /// @throws shoal::error  errc::wrong_type also if the record is not MessagePack at all, such as a Python pickle.
 template <class T>
-[[nodiscard]] T decode(const record& from) {
-  if (from.tag() != encoding::msgpack) {
-    detail::throw_no_message_pack(from, detail::type_name<T>());
+[[nodiscard]] T decode(encoding tag, const_bytes bytes) {
+  if (tag != encoding::msgpack) {
+    detail::throw_no_message_pack(tag, bytes.size(), detail::type_name<T>());
   }
-  return decode<T>(from.bytes());
+  return decode<T>(bytes);
+}
+
+/// The same of a whole record.
+template <class T>
+[[nodiscard]] T decode(const record& from) {
+  return decode<T>(from.tag(), from.bytes());
 }
 
 }  // namespace shoal

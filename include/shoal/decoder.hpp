@@ -39,26 +39,29 @@ class decoder {
   std::string_view string();
   const_bytes binary();
 
-  /// An array, a tuple or a map being read.
+  /// An array, a tuple, a map or another extension being read.
   class group {
    public:
-    [[nodiscard]] std::size_t size() const noexcept { return size_; }  ///< its items; a map's entries
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }  ///< its items; a map's entries; else its bytes
     [[nodiscard]] value_kind kind() const noexcept { return kind_; }
+    [[nodiscard]] std::int8_t extension_type() const noexcept { return extension_type_; }  ///< of an extension
 
    private:
     friend class decoder;
-    group(std::size_t size, value_kind kind, const std::byte* outer_limit) noexcept
-        : size_(size), kind_(kind), outer_limit_(outer_limit) {}
+    group(std::size_t size, value_kind kind, const std::byte* outer_limit, std::int8_t extension_type = 0) noexcept
+        : size_(size), kind_(kind), extension_type_(extension_type), outer_limit_(outer_limit) {}
 
     std::size_t size_;
     value_kind kind_;
+    std::int8_t extension_type_;
     const std::byte* outer_limit_;
   };
 
-  group begin_array();  ///< an array or a tuple
-  group begin_map();    ///< followed by key, value, key, value, ...
+  group begin_array();      ///< an array or a tuple
+  group begin_map();        ///< followed by key, value, key, value, ...
+  group begin_extension();  ///< any but a tuple; what is read next is its payload
 
-  /// Call after the last item of `items` was read.
+  /// Call after the last item of `items`, or the whole payload, was read.
   void end(const group& items);
 
   /// Passes over the next value, whatever it is.
@@ -83,7 +86,7 @@ class decoder {
   const std::byte* begin_;
   const std::byte* at_;
   const std::byte* end_;
-  const std::byte* limit_;  // end of the innermost open tuple, or end_
+  const std::byte* limit_;  // end of the innermost open extension, or end_
   std::size_t depth_ = 0;
 };
 

@@ -38,23 +38,50 @@ class encoder {
   void string(std::string_view value);
   void binary(const_bytes value);
 
+  /// The same without a copy of the value: it is one of `pieces()`, and has to stay where it is as long as they are
+  /// used.
+  void string_in_place(std::string_view value);
+  void binary_in_place(const_bytes value);
+
   void begin_array(std::size_t items);
   void begin_map(std::size_t entries);  ///< followed by key, value, key, value, ...
 
   /// An array that Python reads back as a tuple; ended by `end_tuple`.
   void begin_tuple(std::size_t items);
-  void end_tuple();
+  void end_tuple() { end_extension(); }
 
-  /// What was encoded so far. Valid until the next call of a member that is not const.
+  /// A value of an extension type, whose payload is what is appended up to `end_extension`. MessagePack itself uses the
+  /// types below 0, Shoal 1 and 2; see docs/design/wire.md.
+  void begin_extension(std::int8_t type);
+  void end_extension();
+
+  /// What was encoded so far, if nothing was left in place. Valid until the next call of a member that is not const.
   [[nodiscard]] const_bytes bytes() const noexcept { return buffer_; }
+
+  /// Appends to `out` what was encoded so far: pieces to be sent one behind the other. Valid as `bytes()`, and after a
+  /// move of the encoder.
+  void pieces(std::vector<const_bytes>& out) const;
 
   void clear() noexcept;
 
  private:
   friend class detail::nesting;
 
+  struct open_extension {
+    std::size_t header;    // where it begins in buffer_
+    std::size_t in_place;  // in_place_bytes_ before it
+  };
+  struct value_in_place {
+    std::size_t position;  // in buffer_: what is before it is sent first
+    const_bytes value;
+  };
+
+  void leave_in_place(const_bytes value);
+
   std::vector<std::byte> buffer_;
-  std::vector<std::size_t> open_tuples_;  // where the header of each tuple not yet ended begins
+  std::vector<open_extension> open_;  // not yet ended
+  std::vector<value_in_place> in_place_;
+  std::size_t in_place_bytes_ = 0;
   std::size_t depth_ = 0;
 };
 

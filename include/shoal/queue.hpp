@@ -8,16 +8,20 @@
 #include <functional>
 #include <iterator>
 #include <optional>
+#include <ranges>
 #include <span>
 #include <string_view>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "shoal/byte_queue.hpp"
 #include "shoal/codec.hpp"
 #include "shoal/deadline.hpp"
+#include "shoal/detail/outgoing_values.hpp"
 #include "shoal/detail/scratch.hpp"
 #include "shoal/error.hpp"
+#include "shoal/in_place.hpp"
 
 namespace shoal {
 
@@ -70,7 +74,8 @@ consteval bool holds_pointer() {
 
 [[noreturn]] void throw_push_to_closed_queue();
 [[noreturn]] void throw_pop_from_closed_queue();
-[[noreturn]] void throw_no_raw_object(const record& found, std::string_view wanted_type, std::size_t wanted_size);
+[[noreturn]] void throw_no_raw_object(encoding tag, std::size_t size, std::string_view wanted_type,
+                                      std::size_t wanted_size);
 
 }  // namespace detail
 
@@ -111,7 +116,7 @@ class queue {
 
   /// A new queue that holds at most `capacity` values; 0: no bound but memory.
   /// @throws std::system_error  no descriptor, memory or address space left.
-  explicit queue(std::size_t capacity = 0) : queue(queue_options{.capacity = capacity, .label = {}, .max_bytes = 0}) {}
+  explicit queue(std::size_t capacity = 0) : queue(queue_options{.capacity = capacity}) {}
   explicit queue(const queue_options& options) : bytes_(options) {}
 
   /// Joins the queue behind descriptors that were inherited or received; they are duplicated, not consumed.
@@ -135,6 +140,43 @@ class queue {
   template <class Clock, class Duration>
   [[nodiscard]] bool push_until(const T& value, std::chrono::time_point<Clock, Duration> until) {
     return push_before(value, on_steady_clock(until));
+  }
+
+  /// Appends all values of a range, under one lock and with one wake-up for as many as there is room for at a time.
+  /// @throws shoal::error  errc::closed, as push; the values before were appended. So do all forms of push_many.
+  template <std::ranges::input_range Range>
+  void push_many(Range&& values) {
+    (void)push_many_before(values, forever);
+  }
+  /// @return how many values, from the beginning of the range, there was room for.
+  template <std::ranges::input_range Range>
+  [[nodiscard]] std::size_t try_push_many(Range&& values) {
+    return push_many_before(values, no_waiting);
+  }
+  template <std::ranges::input_range Range, class Rep, class Period>
+  [[nodiscard]] std::size_t push_many_for(Range&& values, std::chrono::duration<Rep, Period> timeout) {
+    return push_many_before(values, after(timeout));
+  }
+
+  /// Room for a large value in shared memory: fill it in place, then push it. Only for a T that travels as its bytes.
+  /// @throws std::bad_alloc  no memory for it. @throws shoal::error  errc::closed.
+  [[nodiscard]] reserved<T> reserve() {
+    static_assert(is_in_place,
+                  "shoal::queue<T>::reserve: T must be a trivially copyable class that travels as its bytes");
+    reserved_record room;
+    if (without_interruption([&](deadline limit) { return bytes_.reserve(room, sizeof(T), limit); }, forever) ==
+        queue_status::closed) {
+      detail::throw_push_to_closed_queue();
+    }
+    return reserved<T>(std::move(room));
+  }
+
+  /// Appends a value that was filled in place, waiting while the queue is full.
+  void push(reserved<T>&& value) {
+    const auto attempt = [&](deadline limit) { return bytes_.push(encoding::raw, value.record_, limit); };
+    if (without_interruption(attempt, forever) == queue_status::closed) {
+      detail::throw_push_to_closed_queue();
+    }
   }
 
   /// Takes the oldest value, waiting while the queue is empty.
@@ -162,6 +204,42 @@ class queue {
   template <class Clock, class Duration>
   [[nodiscard]] std::optional<T> pop_until(std::chrono::time_point<Clock, Duration> until) {
     return pop_before(on_steady_clock(until));
+  }
+
+  /// Takes up to `most` values that are there, waiting only for the first, under one lock. Empty once the queue is
+  /// closed and drained.
+  [[nodiscard]] std::vector<T> pop_many(std::size_t most) { return pop_many_before(most, forever); }
+  /// @return nothing if the queue was empty.
+  [[nodiscard]] std::vector<T> try_pop_many(std::size_t most) { return pop_many_before(most, no_waiting); }
+  /// @return nothing if the queue stayed empty.
+  template <class Rep, class Period>
+  [[nodiscard]] std::vector<T> pop_many_for(std::size_t most, std::chrono::duration<Rep, Period> timeout) {
+    return pop_many_before(most, after(timeout));
+  }
+
+  /// As `wait_pop`, but a large value stays where it is, in shared memory. Only for a T that travels as its bytes.
+  [[nodiscard]] std::optional<borrowed<T>> borrow() {
+    static_assert(is_in_place,
+                  "shoal::queue<T>::borrow: T must be a trivially copyable class that travels as its bytes");
+    borrowed_record taken;
+    if (without_interruption([&](deadline limit) { return bytes_.borrow(taken, limit); }, forever) !=
+        queue_status::ok) {
+      return std::nullopt;
+    }
+    check_raw(taken.tag(), taken.bytes().size());
+    // A copy is in memory that the record itself owns.
+    auto* const object = const_cast<std::byte*>(taken.bytes().data());
+    return borrowed<T>(std::move(taken), std::launder(reinterpret_cast<T*>(object)));
+  }
+
+  /// As `wait_pop`, on lease: the value comes back unless it is acknowledged.
+  [[nodiscard]] std::optional<leased<T>> pop_lease() { return pop_lease_before(forever); }
+  /// @return nothing if the queue was empty.
+  [[nodiscard]] std::optional<leased<T>> try_pop_lease() { return pop_lease_before(no_waiting); }
+  /// @return nothing if the queue stayed empty, or is closed and drained.
+  template <class Rep, class Period>
+  [[nodiscard]] std::optional<leased<T>> pop_lease_for(std::chrono::duration<Rep, Period> timeout) {
+    return pop_lease_before(after(timeout));
   }
 
   /// Takes values out of a queue, one at each step; equal to the end when it is closed and drained.
@@ -201,12 +279,16 @@ class queue {
 
   [[nodiscard]] std::size_t size() const noexcept { return bytes_.size(); }  ///< exact at some instant of the call
   [[nodiscard]] bool empty() const noexcept { return bytes_.empty(); }
-  [[nodiscard]] std::size_t capacity() const noexcept { return bytes_.capacity(); }  ///< 0: unbounded
+  [[nodiscard]] bool full() const noexcept { return bytes_.full(); }
+  [[nodiscard]] std::size_t leased_count() const noexcept { return bytes_.leased(); }  ///< values out on lease
+  [[nodiscard]] std::size_t capacity() const noexcept { return bytes_.capacity(); }    ///< 0: unbounded
 
   /// A descriptor for poll, epoll or an event loop; see `byte_queue::native_handle`.
   [[nodiscard]] int native_handle() { return bytes_.native_handle(); }
+  /// The same for producers; see `byte_queue::room_handle`.
+  [[nodiscard]] int room_handle() { return bytes_.room_handle(); }
 
-  [[nodiscard]] queue_descriptors descriptors() const noexcept { return bytes_.descriptors(); }
+  [[nodiscard]] queue_descriptors descriptors() const { return bytes_.descriptors(); }
 
  private:
   explicit queue(byte_queue&& bytes) noexcept : bytes_(std::move(bytes)) {}
@@ -215,6 +297,9 @@ class queue {
   static deadline on_steady_clock(std::chrono::time_point<Clock, Duration> until) {
     return after(until - Clock::now());
   }
+
+  // A T lies behind one word at the beginning of a page.
+  static constexpr bool is_in_place = detail::travels_raw<T, Format> && alignof(T) <= alignof(std::uint64_t);
 
   bool push_before(const T& value, deadline until) {
     if constexpr (detail::travels_raw<T, Format>) {
@@ -225,6 +310,31 @@ class queue {
       encode(*out, value);
       return push_record(encoding::msgpack, out->bytes(), until);
     }
+  }
+
+  template <class Range>
+  std::size_t push_many_before(Range&& values, deadline until) {
+    constexpr std::size_t at_once = 256;  // so that a range may be endless
+    std::size_t pushed = 0;
+    detail::outgoing_values<T, detail::travels_raw<T, Format>> batch;
+    for (auto at = std::ranges::begin(values); at != std::ranges::end(values);) {
+      batch.clear();
+      for (; batch.size() < at_once && at != std::ranges::end(values); ++at) {
+        batch.add(*at);
+      }
+      const std::span<const outgoing_record> records = batch.records();
+      std::size_t done = 0;
+      const auto attempt = [&](deadline limit) { return bytes_.push_many(records.subspan(done), done, limit); };
+      const queue_status status = without_interruption(attempt, until);
+      pushed += done;
+      if (status == queue_status::closed) {
+        detail::throw_push_to_closed_queue();
+      }
+      if (status != queue_status::ok) {
+        break;
+      }
+    }
+    return pushed;
   }
 
   /// Waits go on after a signal. A call that is not to wait gives another process a tenth of a second to finish what it
@@ -258,24 +368,55 @@ class queue {
     if (status != queue_status::ok) {
       return std::nullopt;
     }
-    return read(*taken);
+    return read(taken->tag(), taken->bytes());
   }
 
-  static T read(const record& taken) {
-    if constexpr (detail::travels_raw<T, Format>) {
-      if (taken.tag() != encoding::raw || taken.bytes().size() != sizeof(T)) {
-        detail::throw_no_raw_object(taken, detail::type_name<T>(), sizeof(T));
+  std::vector<T> pop_many_before(std::size_t most, deadline until) {
+    record_batch taken;
+    std::vector<T> values;
+    if (without_interruption([&](deadline limit) { return bytes_.pop_many(taken, most, limit); }, until) ==
+        queue_status::ok) {
+      values.reserve(taken.size());
+      for (std::size_t i = 0; i < taken.size(); ++i) {
+        values.push_back(read(taken[i].tag, taken[i].bytes));
       }
+    }
+    return values;
+  }
+
+  std::optional<leased<T>> pop_lease_before(deadline until) {
+    lease taken;
+    if (without_interruption([&](deadline limit) { return bytes_.pop(taken, limit); }, until) != queue_status::ok) {
+      return std::nullopt;
+    }
+    try {
+      T value = read(taken.tag(), taken.bytes());
+      return leased<T>(std::move(taken), std::move(value));
+    } catch (const error&) {
+      taken.acknowledge();  // as pop does: what is no T would come back for ever
+      throw;
+    }
+  }
+
+  static void check_raw(encoding tag, std::size_t size) {
+    if (tag != encoding::raw || size != sizeof(T)) {
+      detail::throw_no_raw_object(tag, size, detail::type_name<T>(), sizeof(T));
+    }
+  }
+
+  static T read(encoding tag, const_bytes bytes) {
+    if constexpr (detail::travels_raw<T, Format>) {
+      check_raw(tag, bytes.size());
       // A union makes a T without constructing one, which T may not allow, and without a copy besides this one.
       union uninitialized {
         uninitialized() noexcept : nothing() {}
         std::byte nothing;
         T object;
       } made;
-      std::memcpy(static_cast<void*>(&made.object), taken.bytes().data(), sizeof(T));
+      std::memcpy(static_cast<void*>(&made.object), bytes.data(), sizeof(T));
       return made.object;
     } else {
-      return decode<T>(taken);
+      return decode<T>(tag, bytes);
     }
   }
 

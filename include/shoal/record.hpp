@@ -11,9 +11,10 @@ namespace shoal {
 
 /// How the bytes of a record are to be read.
 enum class encoding : std::uint8_t {
-  raw = 0,      ///< the object representation of a trivially copyable C++ type
-  msgpack = 1,  ///< one MessagePack value, readable from every language
-  pickle = 2,   ///< a Python pickle, protocol 5
+  raw = 0,             ///< the object representation of a trivially copyable C++ type
+  msgpack = 1,         ///< one MessagePack value, readable from every language
+  pickle = 2,          ///< a Python pickle, protocol 5
+  pickle_buffers = 3,  ///< a Python pickle, protocol 5, and behind it the large buffers that it refers to
 };
 
 using const_bytes = std::span<const std::byte>;

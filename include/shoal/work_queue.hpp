@@ -88,7 +88,7 @@ class work_queue {
   ~work_queue();
 
   [[nodiscard]] std::size_t slots() const noexcept;
-  [[nodiscard]] work_queue_descriptors descriptors() const noexcept;
+  [[nodiscard]] work_queue_descriptors descriptors() const;  ///< @throws std::system_error  no descriptor left
 
   // The owner.
 

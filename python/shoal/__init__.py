@@ -10,14 +10,16 @@ from __future__ import annotations
 from typing import Any
 
 from shoal import _core, _stdlib, alias
+from shoal._core import Lease
 from shoal.context import Process as Process
 from shoal.context import _default_context
 from shoal.errors import AuthenticationError as AuthenticationError
 from shoal.errors import BufferTooShort as BufferTooShort
-from shoal.errors import CorruptRecord, SegmentError, WorkerDied
+from shoal.errors import CorruptRecord, SegmentError, ShutDown, WorkerDied
 from shoal.errors import ProcessError as ProcessError
 from shoal.errors import TimeoutError as TimeoutError
 from shoal.pool import Pool as Pool
+from shoal.queues import JoinableQueue as JoinableQueue
 from shoal.queues import Queue as Queue
 from shoal.queues import SimpleQueue as SimpleQueue
 from shoal.synchronize import Event as Event
@@ -30,7 +32,6 @@ Array = _default_context.Array
 Barrier = _default_context.Barrier
 BoundedSemaphore = _default_context.BoundedSemaphore
 Condition = _default_context.Condition
-JoinableQueue = _default_context.JoinableQueue
 Manager = _default_context.Manager
 Pipe = _default_context.Pipe
 RLock = _default_context.RLock
@@ -58,7 +59,9 @@ set_start_method = _default_context.set_start_method
 __all__ = [
     *_stdlib.public_names,
     "CorruptRecord",
+    "Lease",
     "SegmentError",
+    "ShutDown",
     "WorkerDied",
 ]
 

@@ -6,9 +6,10 @@ process attaches to it through the descriptors that it has inherited or received
 Any process may be killed at any instruction: the others go on.
 """
 
-from typing import Any, Generic
+from collections.abc import Iterable
+from typing import Any, Generic, Literal, overload
 
-from typing_extensions import TypeVar
+from typing_extensions import Self, TypeVar
 
 _T = TypeVar("_T", default=Any)
 
@@ -18,34 +19,40 @@ class Queue(Generic[_T]):
     """A first-in first-out queue of picklable objects.
 
     Built-in scalars, strings, bytes, lists, tuples and dicts travel as MessagePack, all else by pickle. Can be
-    subclassed.
+    subclassed. Iteration takes items, as get() does, and ends when the queue is shut down and empty.
     """
 
     def __init__(
         self,
         maxsize: int = 0,
         *,
+        maxbytes: int = 0,
         label: str = "",
-        max_bytes: int = 0,
-        descriptors: tuple[int, int] | None = None,
+        memory_limit: int = 0,
+        descriptors: tuple[int, ...] | None = None,
     ) -> None:
-        """Make a queue of at most `maxsize` items (0: no bound) in at most `max_bytes` of memory, or attach to one.
+        """Make a queue, or attach to one.
 
-        `label` is seen in /proc/PID/fd. Raises OSError if no descriptor or memory is left, SegmentError if the
-        descriptors are not those of a queue.
+        It takes no more items while it has `maxsize` of them, or they have `maxbytes` bytes together (0: no bound). It
+        grows to at most `memory_limit` bytes of shared memory (0: what there is). `label` is seen in /proc/PID/fd.
+        Raises OSError if no descriptor or memory is left, SegmentError if the descriptors are not those of a queue.
         """
 
     def put(self, obj: _T, block: bool = True, timeout: float | None = None) -> None:
         """Append `obj`, waiting while the queue is full.
 
-        Raises queue.Full if it stayed full, ValueError after close(), and what pickling raises; then nothing was put.
+        Raises queue.Full if it stayed full, ShutDown after shutdown(), ValueError after close(), MemoryError, and what
+        pickling raises; then nothing was put.
         """
 
-    def get(self, block: bool = True, timeout: float | None = None) -> _T:
-        """Take the oldest item, waiting while the queue is empty.
+    @overload
+    def get(self, block: bool = True, timeout: float | None = None, *, lease: Literal[False] = False) -> _T: ...
+    @overload
+    def get(self, block: bool = True, timeout: float | None = None, *, lease: Literal[True]) -> Lease[_T]:
+        """Take the oldest item, waiting while the queue is empty; with `lease` a Lease of it.
 
-        Raises queue.Empty if it stayed empty, ValueError after close(), CorruptRecord if the memory was overwritten,
-        and what unpickling raises; then the item is lost.
+        Raises queue.Empty if it stayed empty, ShutDown if it is so after shutdown(), ValueError after close(),
+        CorruptRecord if the memory was overwritten, and what unpickling raises; then the item is lost.
         """
 
     def put_nowait(self, obj: _T) -> None:
@@ -54,25 +61,105 @@ class Queue(Generic[_T]):
     def get_nowait(self) -> _T:
         """get(block=False)."""
 
+    def put_many(self, iterable: Iterable[_T], block: bool = True, timeout: float | None = None) -> None:
+        """Append all that `iterable` gives, with one lock and one wake-up for many of them, waiting while it is full.
+
+        Items are sent by the hundred, so that an endless iterable is no problem, but an item of a slow one waits for
+        those behind it. Waits at most `timeout` seconds altogether.
+
+        Raises what put() raises, and what the iterable raises. Whatever the exception, its attribute `put_count` tells
+        how many items are in the queue: the first ones that the iterable gave.
+        """
+
+    def get_many(self, max_items: int, timeout: float | None = None) -> list[_T]:
+        """Take up to `max_items` items that are there now, waiting only for the first.
+
+        Waits at most `timeout` seconds (None: for ever; 0: not at all) and returns an empty list if nothing came. One
+        lock and one wake-up for many items, so draining 100 items costs little more than one.
+
+        Raises ShutDown once the queue is shut down and empty. If unpickling an item raises, that item is lost, and the
+        others that were taken are in the exception's attribute `items`. Safe in any thread and process; interrupted by
+        signals like `get`.
+        """
+
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> _T: ...
     def qsize(self) -> int:
         """The number of items, exact at some instant of the call; so are empty() and full()."""
 
-    def empty(self) -> bool: ...
-    def full(self) -> bool: ...
+    def empty(self) -> bool:
+        """Whether there is no item. As in multiprocessing, OSError after close() if this handle has put something."""
+
+    def full(self) -> bool:
+        """Whether a put() would wait."""
+
     def close(self) -> None:
-        """Give up this handle: its later put and get raise ValueError. Others are not concerned."""
+        """Give up this handle: its later put and get raise ValueError. Others are not concerned; compare shutdown()."""
+
+    def shutdown(self, immediate: bool = False) -> None:
+        """End the queue for all processes: put() raises ShutDown from now on, and get() does once the queue is empty.
+
+        Whoever waits in them is woken. With `immediate` all items are dropped, and counted as done; one that is out on
+        lease may still come back.
+        """
+
+    @property
+    def is_shutdown(self) -> bool:
+        """Whether any process has called shutdown()."""
 
     def fileno(self) -> int:
-        """A descriptor that polls readable while the queue is not empty, and now and then for nothing: only poll it."""
+        """A descriptor that polls readable while the queue is not empty or was shut down, now and then for nothing.
 
-    def descriptors(self) -> tuple[int, int]:
-        """What another process needs to attach."""
+        Only poll it, level-triggered. It lives as long as this handle. Raises OSError if no descriptor is left.
+        """
+
+    def room_fileno(self) -> int:
+        """The same for putting: readable while the queue is not full, or was shut down.
+
+        Raises io.UnsupportedOperation, which is an OSError, if the queue has no bound.
+        """
+
+    def descriptors(self) -> tuple[int, ...]:
+        """What another process needs to attach: two descriptors, of a bounded queue three."""
+
+    def _count_done(self) -> None:
+        """Count an item as done. Raises ValueError if all that were put have been counted."""
+
+    def _wait_until_done(self) -> None:
+        """Wait until all items that were put have been counted as done."""
 
     @property
     def maxsize(self) -> int: ...
     @property
+    def maxbytes(self) -> int: ...
+    @property
     def closed(self) -> bool:
         """Whether this handle was closed."""
+
+class Lease(Generic[_T]):
+    """An item that was taken on lease: get(lease=True).
+
+    It counts as taken, and comes back to the front of the queue unless it is acknowledged: when it is given back, when
+    its holder dies in whatever way, and when the last reference to the lease is dropped. As a context manager it
+    acknowledges at the end of the block, or gives back if the block raises.
+
+    A forked child's copy of it does nothing. Threads: may share it; it ends once.
+    """
+
+    @property
+    def item(self) -> _T: ...
+    @property
+    def active(self) -> bool:
+        """Whether it was neither acknowledged nor given back."""
+
+    def acknowledge(self) -> None:
+        """The item is done with: it will not come back. Raises ValueError if the lease has ended."""
+
+    def give_back(self) -> None:
+        """Put the item back to the front of the queue. Raises ValueError if the lease has ended."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *args: object) -> None: ...
 
 class SemLock:
     """A lock that any thread of any process may release: the interface that multiprocessing expects of a `_semlock`."""
@@ -185,6 +272,9 @@ class ProcessHandle:
 def die_with_parent() -> None:
     """Have this process killed when its parent process dies, however it dies."""
 
+def raise_descriptor_limit() -> None:
+    """Let this process open as many descriptors as its hard limit allows; the core does so when it runs out of them."""
+
 def encode(obj: Any) -> tuple[int, bytes]:
     """How Queue.put would send `obj`: the encoding (1 MessagePack, 2 pickle) and the bytes."""
 
@@ -192,4 +282,4 @@ def decode(encoding: int, data: bytes) -> Any:
     """What Queue.get would make of it. Raises CorruptRecord."""
 
 def set_error_types(types: dict[str, type[Exception]]) -> None:
-    """Say which exceptions to raise: "SegmentError", "CorruptRecord" and "ProcessError"."""
+    """Say which exceptions to raise: "SegmentError", "CorruptRecord", "ProcessError" and "ShutDown"."""

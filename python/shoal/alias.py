@@ -36,6 +36,8 @@ def install() -> None:
     sys.modules["multiprocessing"] = shoal
     for name in _REPLACED:
         sys.modules[f"multiprocessing.{name}"] = sys.modules[f"shoal.{name}"]
+    # A program for multiprocessing does not expect `put` to raise for an object that cannot be pickled.
+    shoal.queues.Queue._reports_put_errors = True
     _stdlib.spawn.get_preparation_data = _prepare_aliased_child
 
 

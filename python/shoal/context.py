@@ -82,6 +82,7 @@ class BaseContext(_standard.BaseContext):
     """What contexts have in common."""
 
     Event = synchronize.Event  # type: ignore[assignment]
+    JoinableQueue = queues.JoinableQueue  # type: ignore[assignment]
     Lock = synchronize.Lock  # type: ignore[assignment]
     Queue = queues.Queue  # type: ignore[assignment]
     SimpleQueue = queues.SimpleQueue  # type: ignore[assignment]

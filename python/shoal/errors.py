@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from shoal import _core, _stdlib
@@ -14,12 +15,21 @@ else:
     TimeoutError = _stdlib.context.TimeoutError
     ProcessError = _stdlib.context.ProcessError
 
+if sys.version_info >= (3, 13):
+    from queue import ShutDown as ShutDown
+else:
+
+    class ShutDown(Exception):  # noqa: N818  its name since Python 3.13
+        """Raised by `put` and `get` of a queue that was shut down. From Python 3.13 on this is `queue.ShutDown`."""
+
+
 __all__ = [
     "AuthenticationError",
     "BufferTooShort",
     "CorruptRecord",
     "ProcessError",
     "SegmentError",
+    "ShutDown",
     "TimeoutError",
     "WorkerDied",
 ]
@@ -56,4 +66,6 @@ class WorkerDied(ProcessError):  # noqa: N818
         self.task = task
 
 
-_core.set_error_types({"SegmentError": SegmentError, "CorruptRecord": CorruptRecord, "ProcessError": ProcessError})
+_core.set_error_types(
+    {"SegmentError": SegmentError, "CorruptRecord": CorruptRecord, "ProcessError": ProcessError, "ShutDown": ShutDown}
+)

@@ -1,4 +1,4 @@
-"""Queues between processes, as in `multiprocessing.queues`.
+"""Queues between processes: those of `multiprocessing.queues`, and what Shoal adds to them.
 
 `put` and `get` are the native core's methods, inherited and not wrapped: an item goes into shared memory in the calling
 thread. So there is no feeder thread: an item is in the queue when `put` returns, an object that cannot be pickled
@@ -7,24 +7,27 @@ raises in `put`, and `join_thread` has nothing to wait for.
 
 from __future__ import annotations
 
+import functools
 import os
-import select
-import time
+import sys
 import traceback
+from collections.abc import Callable
 from queue import Empty as Empty
 from queue import Full as Full
-from types import GenericAlias
-from typing import TYPE_CHECKING, Any
+from types import GenericAlias, TracebackType
+from typing import TYPE_CHECKING, Any, Literal, overload
 
-from shoal import _core, _stdlib
+from shoal import _core, _queue_ends, _sharing, _stdlib
+from shoal._core import Lease as Lease
+from shoal._queue_asyncio import attempt_until_done
+from shoal.errors import ShutDown as ShutDown
 
 __all__ = ["JoinableQueue", "Queue", "SimpleQueue"]
 
 if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
-    from multiprocessing.queues import JoinableQueue
 
-    from typing_extensions import TypeVar
+    from typing_extensions import Self, TypeVar
 
     from shoal._core import Queue as _Native
 
@@ -33,7 +36,6 @@ else:
     from typing import TypeVar
 
     T = TypeVar("T")
-    JoinableQueue = _stdlib.queues.JoinableQueue
 
     class _Native(_core.Queue):
         # Subscripting is for annotations: Queue[int]() and Queue() make the same object.
@@ -45,59 +47,102 @@ def __getattr__(name: str) -> Any:
 
 
 class _Shared(_Native[T]):
-    """What both kinds of queue have beside native methods: the way to a new process, and multiprocessing's two ends."""
+    """What queues have beside native methods: the way to another process, asyncio, multiprocessing's two ends."""
+
+    _reader = _queue_ends.Reader()
+    _writer = _queue_ends.Writer()
 
     def __getstate__(self) -> tuple[Any, ...]:
-        _stdlib.context.assert_spawning(self)
-        return tuple(_stdlib.reduction.DupFd(descriptor) for descriptor in self.descriptors())
+        return (_sharing.duplicated_all(self, self.descriptors()),)
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        segment, readiness = (descriptor.detach() for descriptor in state[:2])
+        descriptors = state[0].detach()
         try:
-            _core.Queue.__init__(self, descriptors=(segment, readiness))
+            _core.Queue.__init__(self, descriptors=descriptors)
         finally:
             # Attaching duplicates them; these were made for this queue alone.
-            os.close(segment)
-            os.close(readiness)
+            for descriptor in descriptors:
+                os.close(descriptor)
 
-    @property
-    def _reader(self) -> _End:
-        return _End(self, "_reader_closed")
+    @overload
+    async def aget(self, *, lease: Literal[False] = False) -> T: ...
+    @overload
+    async def aget(self, *, lease: Literal[True]) -> Lease[T]: ...
+    async def aget(self, *, lease: bool = False) -> T | Lease[T]:
+        """Take the oldest item, as `get` does; while there is none, other tasks of the event loop run.
 
-    @property
-    def _writer(self) -> _End:
-        return _End(self, "_writer_closed")
+        The loop watches `fileno()`: no thread, no polling. A task that is cancelled at whatever point leaves the item
+        in the queue. As with asyncio.Queue, a task that finds an item at once does not let others run first.
+
+        Raises ShutDown once the queue is shut down and empty. Any number of tasks, event loops and threads may wait for
+        one queue. Nobody else may use the loop's `add_reader` with the same descriptor meanwhile: `os.dup` it.
+        """
+        take: Callable[[], Any] = functools.partial(self.get, False, lease=True) if lease else self.get_nowait
+        return await attempt_until_done(self, take, Empty, self.fileno, self.qsize)
+
+    async def aput(self, obj: T) -> None:
+        """Append `obj`, as `put` does; while the queue is full, other tasks of the event loop run.
+
+        The loop watches `room_fileno()`. A task that is cancelled has put nothing. Otherwise as `aget`.
+        """
+        put = functools.partial(self.put_nowait, obj)
+        await attempt_until_done(self, put, Full, self.room_fileno, self._room)
+
+    def _room(self) -> int:
+        # How many more items fit; not known, that is 1, where bytes are counted.
+        return self.maxsize - self.qsize() if self.maxsize else 1
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> T:
+        try:
+            return await self.aget()
+        except ShutDown:
+            raise StopAsyncIteration from None
 
 
 class Queue(_Shared[T]):
     """A first-in first-out queue of picklable objects, for any number of producers and consumers in any processes.
 
-    `maxsize` is the most items it may hold (0 or less: no bound but memory). The methods are those of
-    `multiprocessing.Queue`: `put` and `get` raise `queue.Full` and `queue.Empty`, ValueError once this handle is
-    closed, and whatever pickling raises, at the caller. `fileno()` polls readable while the queue is not empty, for
-    `select` and event loops. `qsize`, `empty` and `full` are exact at some instant of the call.
+    `maxsize` is the most items it may hold; once they have `maxbytes` bytes together, encoded, it takes no more either.
+    0 or less: no bound but memory. The methods are those of `multiprocessing.Queue`: `put` and `get` raise `queue.Full`
+    and `queue.Empty`, ValueError once this handle is closed, and whatever pickling raises, at the caller. `qsize`,
+    `empty` and `full` are exact at some instant of the call.
+
+    Shoal's own: `put_many` and `get_many`, `shutdown`, iteration, `get(lease=True)`, `aput`, `aget` and `async for` in
+    asyncio, and for other event loops `fileno()` and `room_fileno()`, which poll readable while the queue is not empty,
+    and not full.
 
     Threads and signals: all methods may be called concurrently; waiting ones release the GIL and run Python's signal
-    handlers. fork: the child shares the queue. Other start methods: pass it as an argument of the process; at any other
-    time it refuses to be pickled. Kill-safety: a process may be killed at any instruction; its items are whole or
+    handlers. fork: the child shares the queue. Other processes: pass it as an argument of a process, or send it through
+    a connection or another queue. Kill-safety: a process may be killed at any instruction; its items are whole or
     absent and the queue goes on.
     """
 
     _ignore_epipe = False
 
-    def __init__(self, maxsize: int = 0, *, ctx: BaseContext | None = None) -> None:
-        super().__init__(max(0, maxsize))
+    def __init__(self, maxsize: int = 0, *, maxbytes: int = 0, ctx: BaseContext | None = None) -> None:
+        super().__init__(maxsize, maxbytes=maxbytes)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        # concurrent.futures learns of unpicklable tasks by overriding this hook of multiprocessing's feeder thread.
-        # There is no such thread here, so for such a class `put` itself calls the hook.
-        if cls._on_queue_feeder_error is not Queue._on_queue_feeder_error and "put" not in cls.__dict__:
-            cls.put = _put_reporting_to_hook  # type: ignore[method-assign,assignment]
+        # concurrent.futures learns of unpicklable tasks by overriding this hook.
+        if cls._on_queue_feeder_error is not Queue._on_queue_feeder_error:
+            cls._reports_put_errors = True
+
+    # What multiprocessing's feeder thread calls if an object cannot be pickled. There is no such thread here, and `put`
+    # raises; but where this is set, it calls the hook instead: in such subclasses, and where `multiprocessing` means
+    # shoal (see shoal.alias).
+    _reports_put_errors = False
 
     @staticmethod
     def _on_queue_feeder_error(e: Exception, obj: Any) -> None:
-        traceback.print_exception(type(e), e, e.__traceback__)
+        if isinstance(e, MemoryError):
+            raise e  # not the object's fault, and nobody would expect it to be lost
+        caller = sys._getframe(1)  # who called `put`; its line would be in the traceback if `put` had raised
+        where = TracebackType(e.__traceback__, caller, caller.f_lasti, caller.f_lineno)
+        traceback.print_exception(type(e), e, where)
 
     @property
     def _maxsize(self) -> int:
@@ -118,19 +163,25 @@ class Queue(_Shared[T]):
         self.close()
 
 
-def _put_reporting_to_hook(self: Queue[Any], obj: Any, block: bool = True, timeout: float | None = None) -> None:
-    try:
-        _core.Queue.put(self, obj, block, timeout)
-    except Full:
-        raise
-    except Exception as error:
-        if self.closed:
-            raise
-        self._on_queue_feeder_error(error, obj)
+class JoinableQueue(Queue[T]):
+    """A `Queue` that can be waited for until all that was put into it has been worked on.
+
+    Whoever takes an item calls `task_done` when done with it. A process that is killed in between has not, and `join`
+    goes on waiting; where that must not be, take items on lease: then somebody else gets the item. A lease that is
+    acknowledged does not count as done by itself.
+    """
+
+    def task_done(self) -> None:
+        """Count one item that was taken as done. Raises ValueError if all that were put have been counted."""
+        self._count_done()
+
+    def join(self) -> None:
+        """Wait until every item that was ever put has been counted as done, or dropped by shutdown(immediate=True)."""
+        self._wait_until_done()
 
 
 class SimpleQueue(_Shared[T]):
-    """An unbounded queue with little more than `put`, `get`, `empty` and `close`; otherwise as `Queue`."""
+    """A queue without a bound, that keeps `multiprocessing.SimpleQueue`'s promises; otherwise as `Queue`."""
 
     def __init__(self, *, ctx: BaseContext | None = None) -> None:
         super().__init__()
@@ -140,42 +191,3 @@ class SimpleQueue(_Shared[T]):
         if self.closed:
             raise OSError("handle is closed")
         return super().empty()
-
-
-class _End:
-    """One end of a queue as a connection of multiprocessing shows it, for programs that wait for `queue._reader`.
-
-    Closing an end only marks it closed: it has no descriptor of its own.
-    """
-
-    def __init__(self, queue: _Shared[Any], flag: str) -> None:
-        self._queue = queue
-        self._flag = flag
-
-    @property
-    def closed(self) -> bool:
-        return self._queue.closed or self._flag in self._queue.__dict__
-
-    def close(self) -> None:
-        self._queue.__dict__[self._flag] = True
-
-    def fileno(self) -> int:
-        return self._queue.fileno()
-
-    def poll(self, timeout: float | None = 0.0) -> bool:
-        deadline = None if timeout is None else time.monotonic() + timeout
-        ready = select.poll()
-        ready.register(self._queue.fileno(), select.POLLIN)
-        while self._queue.empty():
-            # Readable may be a false alarm (see the queue's contract), and another process may take the item.
-            left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
-                return False
-            ready.poll(None if left is None else left * 1000)
-        return True
-
-    def recv(self) -> Any:
-        return self._queue.get()
-
-    def send(self, obj: Any) -> None:
-        self._queue.put(obj)

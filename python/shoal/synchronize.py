@@ -7,10 +7,14 @@ The methods of `Lock` and `Event` are the native core's, inherited and not wrapp
 
 from __future__ import annotations
 
+import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from shoal import _core, _stdlib
+from shoal._sharing import duplicated_all
 
 if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
@@ -31,15 +35,30 @@ def __getattr__(name: str) -> Any:
     return _stdlib.missing_attribute(__name__, _stdlib.synchronize, name)
 
 
-def _state_for_child(shared: _core.SemLock | _core.Event) -> tuple[Any, int]:
-    """What a process that is being started needs to reach it: the arena's descriptor and the slot in the arena."""
-    _stdlib.context.assert_spawning(shared)
+def _state_of(shared: _core.SemLock | _core.Event) -> tuple[Any, int]:
+    """What another process needs to reach it: the arena's descriptor and the slot in the arena."""
     arena, slot = shared.location()
+    popen = _stdlib.context.get_spawning_popen()
+    if popen is None:
+        return duplicated_all(shared, (arena,)), slot
     # One descriptor for all locks of one arena: a fork server takes at most 256 of them for a process.
-    sent: dict[int, Any] = _stdlib.context.get_spawning_popen().__dict__.setdefault("_shoal_arenas", {})
+    sent: dict[int, Any] = popen.__dict__.setdefault("_shoal_arenas", {})
     if arena not in sent:
-        sent[arena] = _stdlib.reduction.DupFd(arena)
+        sent[arena] = duplicated_all(shared, (arena,))
     return sent[arena], slot
+
+
+@contextmanager
+def _location_in(state: tuple[Any, int]) -> Iterator[tuple[int, int]]:
+    """What to attach to, while the arena's descriptor is open."""
+    sent, slot = state
+    (arena,) = sent.detach()
+    try:
+        yield arena, slot
+    finally:
+        # One that this process got at its start stays open: other locks may come with the same one.
+        if sent.each_time_new:
+            os.close(arena)
 
 
 class Lock(_core.SemLock):
@@ -48,9 +67,9 @@ class Lock(_core.SemLock):
     Releasing a lock that nobody holds raises ValueError.
 
     Threads and signals: all methods may be called concurrently; `acquire` releases the GIL while it waits and runs
-    Python's signal handlers. fork: the child shares the lock. Other start methods: pass it as an argument of the
-    process; at any other time it refuses to be pickled. Takes no descriptor of its own: ten thousand of them fit under
-    any limit.
+    Python's signal handlers. fork: the child shares the lock. Other processes of the same user: pass it as an argument
+    of the process, or send it through a connection or a queue, and keep this process alive until it was received.
+    Takes no descriptor of its own: ten thousand of them fit under any limit.
     """
 
     def __init__(self, *, ctx: BaseContext | None = None) -> None:
@@ -62,12 +81,11 @@ class Lock(_core.SemLock):
         return self
 
     def __getstate__(self) -> tuple[Any, int]:
-        return _state_for_child(self)
+        return _state_of(self)
 
     def __setstate__(self, state: tuple[Any, int]) -> None:
-        arena, slot = state
-        # The arena's descriptor stays open: other locks of this process may come with the same one.
-        _core.SemLock.__init__(self, attach=(arena.detach(), slot))
+        with _location_in(state) as location:
+            _core.SemLock.__init__(self, attach=location)
 
     def __repr__(self) -> str:
         if self._is_mine():
@@ -87,18 +105,18 @@ class Lock(_core.SemLock):
 class Event(_core.Event):
     """A flag that processes set, clear and wait for, with the methods of `multiprocessing.Event`.
 
-    A waiter that is killed disturbs nobody. Threads, signals, fork and other start methods: as `Lock`.
+    A waiter that is killed disturbs nobody. Threads, signals, fork and other processes: as `Lock`.
     """
 
     def __init__(self, *, ctx: BaseContext | None = None) -> None:
         super().__init__()
 
     def __getstate__(self) -> tuple[Any, int]:
-        return _state_for_child(self)
+        return _state_of(self)
 
     def __setstate__(self, state: tuple[Any, int]) -> None:
-        arena, slot = state
-        _core.Event.__init__(self, attach=(arena.detach(), slot))
+        with _location_in(state) as location:
+            _core.Event.__init__(self, attach=location)
 
     def __repr__(self) -> str:
         return f"<{type(self).__qualname__} at {id(self):#x} {'set' if self.is_set() else 'unset'}>"

@@ -28,7 +28,7 @@ struct segment_header {
 inline constexpr char segment_magic[6] = {'S', 'H', 'O', 'A', 'L', '\0'};
 
 /// Changes with the meaning of any byte in any kind of segment; not the version of the library.
-inline constexpr std::uint16_t layout_version = 1;
+inline constexpr std::uint16_t layout_version = 2;
 
 /// Shared memory that begins with a segment_header: a memfd, mapped once at its largest size. The header takes the
 /// first page; what follows is zero until somebody writes to it.
@@ -59,6 +59,9 @@ class segment {
 
   /// Allocates the pages of a range that was grown to. @throws std::bad_alloc  no memory.
   void populate(std::size_t offset, std::size_t size) const { mapping_.populate(offset, size); }
+
+  /// Gives the pages of a range back to the system. @return false if it cannot do that.
+  bool punch(std::size_t offset, std::size_t size) const noexcept { return mapping_.punch(offset, size); }
 
  private:
   segment(os::file_descriptor fd, os::mapping mapping) noexcept : fd_(std::move(fd)), mapping_(std::move(mapping)) {}

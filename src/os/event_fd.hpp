@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "os/descriptor_limit.hpp"
 #include "os/file_descriptor.hpp"
 
 namespace shoal::os {
@@ -13,22 +14,27 @@ namespace shoal::os {
 class event_fd {
  public:
   /// @throws std::system_error  no descriptor left.
-  event_fd() : fd_(check(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), "creating an eventfd")) {}
+  event_fd() : fd_(new_descriptor("creating an eventfd", [] { return ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); })) {}
 
   /// Takes over an open eventfd.
   explicit event_fd(file_descriptor fd) noexcept : fd_(std::move(fd)) {}
 
   [[nodiscard]] int get() const noexcept { return fd_.get(); }
+  [[nodiscard]] file_descriptor release() noexcept { return std::move(fd_); }
 
-  void raise() const noexcept {
+  void raise() const noexcept { raise(fd_.get()); }
+  void lower() const noexcept { lower(fd_.get()); }
+
+  static void raise(int fd) noexcept {
     const std::uint64_t one = 1;
     // EAGAIN means the counter is at its maximum, which is readable as well.
-    [[maybe_unused]] const auto written = ::write(fd_.get(), &one, sizeof one);
+    [[maybe_unused]] const auto written = ::write(fd, &one, sizeof one);
   }
 
-  void lower() const noexcept {
+  /// @return how often it had been raised.
+  static std::uint64_t lower(int fd) noexcept {
     std::uint64_t count = 0;
-    [[maybe_unused]] const auto got = ::read(fd_.get(), &count, sizeof count);
+    return ::read(fd, &count, sizeof count) == static_cast<ssize_t>(sizeof count) ? count : 0;
   }
 
  private:

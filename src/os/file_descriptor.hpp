@@ -5,6 +5,7 @@
 
 #include <utility>
 
+#include "os/descriptor_limit.hpp"
 #include "os/error.hpp"
 
 namespace shoal::os {
@@ -26,7 +27,8 @@ class file_descriptor {
   /// A second descriptor, closed on exec, for what `fd` refers to.
   /// @throws std::system_error  fd is not open, or no descriptor is left.
   static file_descriptor duplicate(int fd) {
-    return file_descriptor(check(::fcntl(fd, F_DUPFD_CLOEXEC, 0), "duplicating a descriptor"));
+    return file_descriptor(
+        new_descriptor("duplicating a descriptor", [fd] { return ::fcntl(fd, F_DUPFD_CLOEXEC, 0); }));
   }
 
   [[nodiscard]] int get() const noexcept { return fd_; }

@@ -37,4 +37,8 @@ void mapping::populate(std::size_t offset, std::size_t size) const {
   }
 }
 
+bool mapping::punch(std::size_t offset, std::size_t size) const noexcept {
+  return ::madvise(address_ + offset, size, MADV_REMOVE) == 0;
+}
+
 }  // namespace shoal::os

@@ -34,6 +34,10 @@ class mapping {
   /// here, with std::bad_alloc, instead of with SIGBUS at the first touch.
   void populate(std::size_t offset, std::size_t size) const;
 
+  /// Gives the pages of [offset, offset + size) back to the system, in all processes; they read as zero from then on.
+  /// @return false if the system cannot do that.
+  bool punch(std::size_t offset, std::size_t size) const noexcept;
+
  private:
   std::byte* address_ = nullptr;
   std::size_t size_ = 0;

@@ -5,6 +5,8 @@
 
 #include <new>
 
+#include "os/descriptor_limit.hpp"
+
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 0x0008U  // Linux 6.3; absent from older headers
 #endif
@@ -12,13 +14,12 @@
 namespace shoal::os {
 
 file_descriptor make_memfd(const std::string& name) {
-  // A system may allow only memfds that cannot be executed (sysctl vm.memfd_noexec); a kernel before 6.3 knows no such
-  // flag.
-  file_descriptor fd(::memfd_create(name.c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL));
-  if (!fd && errno == EINVAL) {
-    fd.reset(::memfd_create(name.c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING));
-  }
-  check(fd.get(), "creating a memfd");
+  file_descriptor fd(new_descriptor("creating a memfd", [&name] {
+    // A system may allow only memfds that cannot be executed (sysctl vm.memfd_noexec); a kernel before 6.3 knows no
+    // such flag.
+    const int made = ::memfd_create(name.c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
+    return made < 0 && errno == EINVAL ? ::memfd_create(name.c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING) : made;
+  }));
   check(::fcntl(fd.get(), F_ADD_SEALS, F_SEAL_SHRINK), "sealing a memfd against shrinking");
   return fd;
 }
@@ -35,6 +36,9 @@ void grow_file(int fd, std::size_t size) {
     return;
   }
   if (::ftruncate(fd, static_cast<off_t>(size)) != 0) {
+    if (errno == EPERM && file_size(fd) >= size) {
+      return;  // another process has made it longer meanwhile, and the seal refused to shorten it
+    }
     if (errno == ENOMEM || errno == ENOSPC || errno == EFBIG) {
       throw std::bad_alloc();
     }

@@ -10,7 +10,7 @@ namespace shoal::os {
 ///
 /// It is sealed against shrinking, so that nobody who holds it can make another's access to a mapped page fault
 /// (SIGBUS).
-/// @throws std::system_error  no descriptor left.
+/// @throws std::system_error  no descriptor left, even with the soft limit raised to the hard one.
 [[nodiscard]] file_descriptor make_memfd(const std::string& name);
 
 /// The file's size in bytes. @throws std::system_error  not open.

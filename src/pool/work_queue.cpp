@@ -145,7 +145,7 @@ work_queue work_queue::attach(const work_queue_descriptors& descriptors) {
 
 std::size_t work_queue::slots() const noexcept { return impl_->slots().slots(); }
 
-work_queue_descriptors work_queue::descriptors() const noexcept {
+work_queue_descriptors work_queue::descriptors() const {
   return {impl_->tasks().descriptors(), impl_->results().descriptors(), impl_->slots().descriptor()};
 }
 

@@ -6,11 +6,12 @@
 
 namespace shoal::detail {
 
-void throw_no_message_pack(const record& found, std::string_view wanted_type) {
-  const std::string size = std::to_string(found.bytes().size()) + " bytes";
+void throw_no_message_pack(encoding tag, std::size_t found_size, std::string_view wanted_type) {
+  const std::string size = std::to_string(found_size) + " bytes";
   const std::string wanted = "expected MessagePack holding a " + std::string(wanted_type) + ", found ";
-  switch (found.tag()) {
+  switch (tag) {
     case encoding::pickle:
+    case encoding::pickle_buffers:
       throw error(
           errc::wrong_type,
           wanted + "a Python pickle of " + size +
@@ -24,7 +25,7 @@ void throw_no_message_pack(const record& found, std::string_view wanted_type) {
       break;
   }
   throw error(errc::corrupt_record,
-              wanted + size + " in the unknown encoding " + std::to_string(static_cast<unsigned>(found.tag())));
+              wanted + size + " in the unknown encoding " + std::to_string(static_cast<unsigned>(tag)));
 }
 
 void expect_items(const decoder& in, std::size_t expected, std::size_t found, std::string_view type) {

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "shoal/error.hpp"
+#include "wire/extensions.hpp"
 #include "wire/msgpack.hpp"
 
 namespace shoal {
@@ -54,7 +55,8 @@ bool fits_double(std::uint64_t magnitude) {
 
 decoder::token decoder::read() const {
   if (at_ == limit_) {
-    corrupt(at_ == end_ ? "it ends where a value should begin" : "a tuple's bytes end where an item should begin");
+    corrupt(at_ == end_ ? "it ends where a value should begin"
+                        : "a tuple's or another extension's bytes end where a value should begin");
   }
   token found;
   const auto head = std::to_integer<std::uint8_t>(*at_);
@@ -337,9 +339,23 @@ decoder::group decoder::begin_map() {
   return {found.size, value_kind::map, limit_};
 }
 
+decoder::group decoder::begin_extension() {
+  const token found = read();
+  if (found.kind != value_kind::extension) {
+    mismatch("an extension", found);
+  }
+  descend();
+  const std::byte* const outer_limit = limit_;
+  limit_ = found.next();
+  at_ = found.body;
+  return {found.size, value_kind::extension, outer_limit, found.extension};
+}
+
 void decoder::end(const group& items) {
-  if (items.kind_ == value_kind::tuple && at_ != limit_) {
-    corrupt("a tuple has " + std::to_string(limit_ - at_) + " bytes behind its last item");
+  const bool is_extension = items.kind_ == value_kind::tuple || items.kind_ == value_kind::extension;
+  if (is_extension && at_ != limit_) {
+    corrupt(std::string(items.kind_ == value_kind::tuple ? "a tuple" : "an extension") + " has " +
+            std::to_string(limit_ - at_) + " bytes behind its last item");
   }
   limit_ = items.outer_limit_;
   --depth_;
@@ -399,6 +415,9 @@ std::string decoder::describe(const token& found) {
     case value_kind::tuple:
       return "a tuple";
     case value_kind::extension:
+      if (found.extension == wire::instance_extension) {
+        return "an instance of a class of Python's, which only Python can rebuild (a dict or a tuple would be read)";
+      }
       return "extension type " + std::to_string(found.extension) + " of " + size + " bytes, which is unknown here";
   }
   return "an unknown kind of value";

@@ -8,6 +8,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "wire/extensions.hpp"
 #include "wire/msgpack.hpp"
 
 namespace shoal {
@@ -51,7 +52,7 @@ void append_big_endian(std::vector<std::byte>& buffer, std::byte head, Word word
   buffer.insert(buffer.end(), bytes.begin(), bytes.end());
 }
 
-// Until its length is known, a tuple's header is the short form: wire::ext8, a length of one byte, the type.
+// Until its length is known, an extension's header is the short form: wire::ext8, a length of one byte, the type.
 constexpr std::size_t short_header = 3;
 
 }  // namespace
@@ -88,37 +89,77 @@ void encoder::binary(const_bytes value) {
   out->pack_bin_body(reinterpret_cast<const char*>(value.data()), static_cast<std::uint32_t>(value.size()));
 }
 
+void encoder::string_in_place(std::string_view value) {
+  packer(buffer_)->pack_str(checked_length(value.size(), "bytes of text"));
+  leave_in_place({reinterpret_cast<const std::byte*>(value.data()), value.size()});
+}
+
+void encoder::binary_in_place(const_bytes value) {
+  packer(buffer_)->pack_bin(checked_length(value.size(), "bytes"));
+  leave_in_place(value);
+}
+
+void encoder::leave_in_place(const_bytes value) {
+  in_place_.push_back({buffer_.size(), value});
+  in_place_bytes_ += value.size();
+}
+
 void encoder::begin_array(std::size_t items) { packer(buffer_)->pack_array(checked_length(items, "array items")); }
 
 void encoder::begin_map(std::size_t entries) { packer(buffer_)->pack_map(checked_length(entries, "map entries")); }
 
 void encoder::begin_tuple(std::size_t items) {
-  open_tuples_.push_back(buffer_.size());
-  buffer_.insert(buffer_.end(), {wire::ext8, std::byte{0}, std::byte{wire::tuple_extension}});
+  begin_extension(wire::tuple_extension);
   begin_array(items);
 }
 
-void encoder::end_tuple() {
-  const std::size_t header = open_tuples_.back();
-  open_tuples_.pop_back();
-  const std::size_t length = buffer_.size() - header - short_header;
+void encoder::begin_extension(std::int8_t type) {
+  open_.push_back({buffer_.size(), in_place_bytes_});
+  buffer_.insert(buffer_.end(), {wire::ext8, std::byte{0}, static_cast<std::byte>(type)});
+}
+
+void encoder::end_extension() {
+  const open_extension ended = open_.back();
+  open_.pop_back();
+  const std::size_t payload = ended.header + short_header;
+  const std::size_t length = buffer_.size() - payload + in_place_bytes_ - ended.in_place;
   if (length <= 0xff) {
-    buffer_[header + 1] = static_cast<std::byte>(length);
+    buffer_[ended.header + 1] = static_cast<std::byte>(length);
     return;
   }
-  // Rare and long, so that moving the payload is cheaper than a wide header on every small tuple.
-  checked_length(length, "bytes of a tuple");
+  // Rare and long, so that moving the payload is cheaper than a wide header on every small extension.
+  const std::uint32_t size = checked_length(length, "bytes of a tuple or another extension");
+  const auto type = static_cast<std::int8_t>(buffer_[payload - 1]);
   std::vector<std::byte> wide;
-  packer { wide } -> pack_ext(length, wire::tuple_extension);
-  const auto position = buffer_.begin() + static_cast<std::ptrdiff_t>(header);
-  const auto extra = static_cast<std::ptrdiff_t>(wide.size() - short_header);
-  buffer_.insert(position, wide.begin(), wide.begin() + extra);
-  std::copy(wide.begin() + extra, wide.end(), buffer_.begin() + static_cast<std::ptrdiff_t>(header) + extra);
+  packer { wide } -> pack_ext(size, type);
+  const auto position = buffer_.begin() + static_cast<std::ptrdiff_t>(ended.header);
+  const std::size_t extra = wide.size() - short_header;
+  const auto split = wide.begin() + static_cast<std::ptrdiff_t>(extra);
+  buffer_.insert(position, wide.begin(), split);
+  std::copy(split, wide.end(), buffer_.begin() + static_cast<std::ptrdiff_t>(ended.header + extra));
+  for (auto value = in_place_.rbegin(); value != in_place_.rend() && value->position >= payload; ++value) {
+    value->position += extra;
+  }
+}
+
+void encoder::pieces(std::vector<const_bytes>& out) const {
+  const const_bytes all = buffer_;
+  std::size_t sent = 0;
+  for (const value_in_place& value : in_place_) {
+    out.push_back(all.subspan(sent, value.position - sent));
+    out.push_back(value.value);
+    sent = value.position;
+  }
+  if (sent < all.size()) {
+    out.push_back(all.subspan(sent));
+  }
 }
 
 void encoder::clear() noexcept {
   buffer_.clear();
-  open_tuples_.clear();
+  open_.clear();
+  in_place_.clear();
+  in_place_bytes_ = 0;
   depth_ = 0;
 }
 

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
 
 // The only place that includes the library, so that every file sees it configured alike.
 #ifndef MSGPACK_NO_BOOST
@@ -10,9 +9,6 @@
 #include <msgpack.hpp>
 
 namespace shoal::wire {
-
-/// MessagePack extension type of a tuple; its payload is one MessagePack array. Part of the wire format.
-inline constexpr std::int8_t tuple_extension = 1;
 
 // First bytes of those values that are written by hand.
 inline constexpr std::byte float32{0xca};

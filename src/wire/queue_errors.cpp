@@ -16,11 +16,11 @@ void throw_pop_from_closed_queue() {
               "without an error");
 }
 
-void throw_no_raw_object(const record& found, std::string_view wanted_type, std::size_t wanted_size) {
+void throw_no_raw_object(encoding tag, std::size_t found_size, std::string_view wanted_type, std::size_t wanted_size) {
   const std::string wanted =
       "expected the " + std::to_string(wanted_size) + " bytes of a raw " + std::string(wanted_type) + ", found ";
-  const std::string size = std::to_string(found.bytes().size());
-  switch (found.tag()) {
+  const std::string size = std::to_string(found_size);
+  switch (tag) {
     case encoding::raw:
       throw error(
           errc::wrong_type,
@@ -31,12 +31,13 @@ void throw_no_raw_object(const record& found, std::string_view wanted_type, std:
                                         " bytes of MessagePack: declare the queue as shoal::queue<T, shoal::portable> "
                                         "to read what Python, or another portable queue, sends");
     case encoding::pickle:
+    case encoding::pickle_buffers:
       throw error(errc::wrong_type, wanted + "a Python pickle of " + size +
                                         " bytes: declare the queue as shoal::queue<T, shoal::portable>, and send "
                                         "tuples or dicts of int, float, str and bytes from Python");
   }
   throw error(errc::corrupt_record,
-              wanted + size + " bytes in the unknown encoding " + std::to_string(static_cast<unsigned>(found.tag())));
+              wanted + size + " bytes in the unknown encoding " + std::to_string(static_cast<unsigned>(tag)));
 }
 
 }  // namespace shoal::detail

@@ -41,21 +41,21 @@ class QueueWithAStopped : public testing::Test {
     at.poll_from_now_on();
   }
 
-  // A push that goes on whenever it is interrupted, as those of queue<T> do.
-  queue_status push(const std::string& text, deadline until) {
+  // Goes on whenever it is interrupted, as the calls of queue<T> do.
+  template <class Call>
+  static queue_status again(Call call) {
     queue_status status{};
     do {
-      status = at.queue.push(encoding::raw, bytes_of(text), until);
+      status = call();
     } while (status == queue_status::interrupted);
     return status;
   }
+  queue_status push(const std::string& text, deadline until) {
+    return again([&] { return at.queue.push(encoding::raw, bytes_of(text), until); });
+  }
   queue_status pop(deadline until) {
     record got;
-    queue_status status{};
-    do {
-      status = at.queue.pop(got, until);
-    } while (status == queue_status::interrupted);
-    return status;
+    return again([&] { return at.queue.pop(got, until); });
   }
 
   /// Expects that `call`, to which the queue cannot agree, ends at its deadline, or as `at_once` if it must not wait.
@@ -115,6 +115,87 @@ TEST_P(QueueWithAStoppedProcess, ThatPopsRefusesOtherConsumersAtTheirDeadlinesAn
   ASSERT_TRUE(victim.wait_until_stopped());
 
   expect_timeout([&](deadline until) { return pop(until); }, queue_status::busy);
+  at.push(20, 2);
+
+  victim.send_signal(SIGCONT);
+  EXPECT_TRUE(victim.join());
+  at.expected.pop_front();
+  at.drain();
+  at.go_on();
+}
+
+TEST_P(QueueWithAStoppedProcess, ThatReservesRefusesOtherProducersAtTheirDeadlines) {
+  const auto reserve = [&] {
+    shoal::reserved_record made;
+    return at.queue.reserve(made, 100'000, no_waiting) == queue_status::ok;
+  };
+  const fate stopped{
+      .instructions = GetParam(), .signal = SIGSTOP, .when = [&] { return at.internals.holds_tail_lock(); }};
+  stepped_process victim(reserve, stopped);
+  ASSERT_TRUE(victim.wait_until_stopped());
+
+  expect_timeout([&](deadline until) { return push("other", until); }, queue_status::busy);
+  expect_timeout(
+      [&](deadline until) {
+        shoal::reserved_record made;
+        return again([&] { return at.queue.reserve(made, 100'000, until); });
+      },
+      queue_status::busy);
+  expect_timeout([&](deadline until) { return pop(until); }, queue_status::timed_out);
+
+  victim.send_signal(SIGCONT);
+  EXPECT_TRUE(victim.join());
+  at.go_on();
+}
+
+TEST_P(QueueWithAStoppedProcess, ThatBorrowsRefusesOtherConsumersAtTheirDeadlinesAndServesProducers) {
+  at.push(100'000, 2);
+  const auto borrow = [&] {
+    shoal::borrowed_record got;
+    return at.queue.borrow(got, no_waiting) == queue_status::ok;
+  };
+  const fate stopped{
+      .instructions = GetParam(), .signal = SIGSTOP, .when = [&] { return at.internals.holds_head_lock(); }};
+  stepped_process victim(borrow, stopped);
+  ASSERT_TRUE(victim.wait_until_stopped());
+
+  expect_timeout(
+      [&](deadline until) {
+        shoal::borrowed_record got;
+        return again([&] { return at.queue.borrow(got, until); });
+      },
+      queue_status::busy);
+  at.push(100'000, 2);
+
+  victim.send_signal(SIGCONT);
+  EXPECT_TRUE(victim.join());
+  at.expected.pop_front();
+  at.drain();
+  at.go_on();
+}
+
+TEST_P(QueueWithAStoppedProcess, ThatTakesALeaseRefusesOtherConsumersAtTheirDeadlinesAndServesProducers) {
+  at.push(20, 3);
+  shoal::lease own;
+  ASSERT_EQ(at.queue.pop(own, no_waiting), queue_status::ok);
+  at.expected.pop_front();
+  const auto take = [&] {
+    shoal::lease got;
+    return at.queue.pop(got, no_waiting) == queue_status::ok && got.acknowledge();
+  };
+  const fate stopped{
+      .instructions = GetParam(), .signal = SIGSTOP, .when = [&] { return at.internals.holds_head_lock(); }};
+  stepped_process victim(take, stopped);
+  ASSERT_TRUE(victim.wait_until_stopped());
+
+  expect_timeout(
+      [&](deadline until) {
+        shoal::lease got;
+        return again([&] { return at.queue.pop(got, until); });
+      },
+      queue_status::busy);
+  expect_timeout([&](deadline until) { return again([&] { return own.give_back(until); }); }, queue_status::busy);
+  EXPECT_TRUE(own.acknowledge()) << "this needs no lock";
   at.push(20, 2);
 
   victim.send_signal(SIGCONT);

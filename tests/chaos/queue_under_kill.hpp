@@ -2,30 +2,25 @@
 
 #include <gtest/gtest.h>
 #include <poll.h>
-#include <pthread.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <deque>
+#include <new>
 #include <optional>
 #include <string>
+#include <vector>
 
-#include "memory/segment.hpp"
 #include "process_support.hpp"
-#include "queue/layout.hpp"
+#include "queue_internals.hpp"
 #include "shoal/byte_queue.hpp"
 
 namespace shoal::test {
 
 inline const_bytes bytes_of(const std::string& text) { return std::as_bytes(std::span(text)); }
 
-inline std::string text_of(const record& from) {
-  return {reinterpret_cast<const char*>(from.bytes().data()), from.bytes().size()};
-}
+inline std::string text_of(const_bytes bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
 
 /// A text of this length that differs from those of other numbers.
 inline std::string sample(std::uint64_t number, std::size_t length) {
@@ -42,72 +37,32 @@ inline bool is_readable(int fd) {
 /// Longer than anything may take in a queue where all others are dead, far shorter than for ever.
 inline constexpr std::chrono::seconds no_deadlock{2};
 
-/// The control block of a queue, seen from a second mapping, for looking only.
-class queue_internals {
- public:
-  explicit queue_internals(const byte_queue& queue)
-      : segment_(memory::segment::attach(queue.descriptors().segment, memory::segment_kind::queue)) {}
-
-  /// Whether the calling process, which has one thread, holds the lock.
-  [[nodiscard]] bool holds_tail_lock() const { return is_mine(tail_lock()); }
-  [[nodiscard]] bool holds_head_lock() const { return is_mine(head_lock()); }
-
-  /// Whether either lock was held by one who died, and nobody has locked it since.
-  [[nodiscard]] bool has_dead_owner() const {
-    constexpr std::uint32_t owner_died = 0x40000000;  // FUTEX_OWNER_DIED
-    return ((tail_lock() | head_lock()) & owner_died) != 0;
-  }
-
-  /// Chunks that can be reached by going round the ring. Not more than there are.
-  [[nodiscard]] std::uint32_t ring_length() const {
-    const auto* const table = segment_.at<queue::chunk>(queue::table_offset);
-    const std::uint32_t first = control().head.popped.get().chunk;
-    std::uint32_t length = 1;
-    for (std::uint32_t at = table[first].next; at != first && length <= chunk_count(); at = table[at].next) {
-      ++length;
-    }
-    return length;
-  }
-  [[nodiscard]] std::uint32_t chunk_count() const { return control().tail.chunk_count; }
-
-  [[nodiscard]] std::size_t file_size() const {
-    struct stat status {};
-    ::fstat(segment_.descriptor(), &status);
-    return static_cast<std::size_t>(status.st_size);
-  }
-
- private:
-  [[nodiscard]] const queue::control& control() const { return *segment_.at<queue::control>(queue::control_offset); }
-
-  [[nodiscard]] std::uint32_t tail_lock() const { return word_of(control().tail.lock); }
-  [[nodiscard]] std::uint32_t head_lock() const { return word_of(control().head.lock); }
-
-  static bool is_mine(std::uint32_t lock) {
-    constexpr std::uint32_t owner = 0x3fffffff;  // FUTEX_TID_MASK
-    return (lock & owner) == static_cast<std::uint32_t>(::getpid());
-  }
-
-  // glibc's lock is a futex word whose bits the kernel prescribes. See set_robust_list(2).
-  static std::uint32_t word_of(const sync::robust_mutex& mutex) {
-    static_assert(sizeof mutex == sizeof(pthread_mutex_t));
-    auto& native = const_cast<pthread_mutex_t&>(reinterpret_cast<const pthread_mutex_t&>(mutex));
-    return static_cast<std::uint32_t>(std::atomic_ref(native.__data.__lock).load());
-  }
-
-  memory::segment segment_;
-};
-
 /// A queue and what must be in it.
 class queue_under_kill {
  public:
-  explicit queue_under_kill(const queue_options& options = {}) : queue(options), internals(queue) {}
+  explicit queue_under_kill(const queue_options& options = {})
+      : queue(options), internals(queue), is_small_(options.max_bytes != 0) {}
 
   byte_queue queue;
   queue_internals internals;
   std::deque<std::string> expected;
 
   void poll_from_now_on() { readiness_ = queue.native_handle(); }
+  void poll_room_from_now_on() { room_ = queue.room_handle(); }
+  [[nodiscard]] bool is_polled() const { return readiness_.has_value(); }
   [[nodiscard]] bool is_readable() const { return readiness_ && test::is_readable(*readiness_); }
+
+  /// Goes on with a handle that has not looked at the queue yet, and so looks at everything.
+  void renew() {
+    is_renewed_ = true;
+    queue = byte_queue::attach(queue.descriptors());
+    if (readiness_) {
+      poll_from_now_on();
+    }
+    if (room_) {
+      poll_room_from_now_on();
+    }
+  }
 
   void push(std::size_t length, int count = 1) {
     for (; count > 0; --count) {
@@ -121,28 +76,58 @@ class queue_under_kill {
     record got;
     for (; count > 0; --count) {
       ASSERT_EQ(queue.pop(got, after(no_deadlock)), queue_status::ok);
-      ASSERT_TRUE(text_of(got) == expected.front())
-          << "got " << text_of(got).substr(0, 20) << ", expected " << expected.front().substr(0, 20);
-      expected.pop_front();
+      expect_front(got.bytes());
     }
+  }
+  void borrow(borrowed_record& out) {
+    ASSERT_EQ(queue.borrow(out, after(no_deadlock)), queue_status::ok);
+    expect_front(out.bytes());
   }
 
-  /// Learns from the counts whether operations that push `text`, or pop, took effect. @return whether one did.
-  bool settle_push(const std::string& text) {
+  /// Learns from the counts how many of these records, in their order, were pushed.
+  std::size_t settle_pushes(const std::vector<std::string>& texts) {
     const std::uint64_t effect = queue.pushed() - queue.popped() - expected.size();
-    EXPECT_LE(effect, 1U);
-    if (effect == 1) {
-      expected.push_back(text);
+    EXPECT_LE(effect, texts.size());
+    for (std::size_t i = 0; i < effect && i < texts.size(); ++i) {
+      expected.push_back(texts[i]);
     }
-    return effect == 1;
+    return effect;
   }
-  bool settle_pop() {
+  bool settle_push(const std::string& text) { return settle_pushes({text}) == 1; }
+
+  /// The same for pops.
+  std::size_t settle_pops(std::size_t most) {
     const std::uint64_t effect = expected.size() - (queue.pushed() - queue.popped());
-    EXPECT_LE(effect, 1U);
-    if (effect == 1) {
+    EXPECT_LE(effect, most);
+    for (std::size_t i = 0; i < effect && i < most; ++i) {
       expected.pop_front();
     }
-    return effect == 1;
+    return effect;
+  }
+  bool settle_pop() { return settle_pops(1) == 1; }
+
+  /// The one who died had the record in front on lease. Takes what is in front now. @return whether that is another
+  /// one.
+  bool settle_lease() {
+    renew();
+    record got;
+    const queue_status status = queue.pop(got, no_waiting);
+    if (status == queue_status::timed_out) {
+      EXPECT_EQ(expected.size(), 1U) << "nothing is there";
+      expected.pop_front();
+      return true;
+    }
+    EXPECT_EQ(status, queue_status::ok);
+    const std::string text = text_of(got.bytes());
+    const bool gone = text != expected.front();
+    if (gone) {
+      expected.pop_front();
+    }
+    EXPECT_TRUE(!expected.empty() && text == expected.front()) << "got " << text.substr(0, 20);
+    if (!expected.empty()) {
+      expected.pop_front();
+    }
+    return gone;
   }
 
   /// Whoever polls must not miss anything, not even before somebody has locked the queue again.
@@ -150,32 +135,87 @@ class queue_under_kill {
     if (readiness_ && (!queue.empty() || queue.closed())) {
       EXPECT_TRUE(is_readable()) << "there is something, and the descriptor is not readable";
     }
+    if (room_ && (!queue.full() || queue.closed())) {
+      EXPECT_TRUE(test::is_readable(*room_)) << "there is room, and its descriptor is not readable";
+    }
   }
 
   /// Takes all out and looks whether it is what must be there.
   void drain() {
     ASSERT_NO_FATAL_FAILURE(pop(static_cast<int>(expected.size())));
-    record got;
     const queue_status at_end = queue.closed() ? queue_status::closed : queue_status::timed_out;
-    ASSERT_EQ(queue.pop(got, no_waiting), at_end);
+    const auto pop_nothing = [&] {
+      record got;
+      EXPECT_EQ(queue.pop(got, no_waiting), at_end);
+      return !is_readable();
+    };
+    const bool is_lowered = pop_nothing();
     if (readiness_ && !queue.closed()) {
-      EXPECT_FALSE(is_readable()) << "a pop has found nothing, and the descriptor stays readable";
+      // The notice of a handle that has ended may still come, and raises it once more for nothing.
+      EXPECT_TRUE(is_lowered || (is_renewed_ && eventually(pop_nothing)))
+          << "a pop has found nothing, and the descriptor stays readable";
     }
   }
 
-  /// Uses it until all chunks have been used again.
+  /// Uses it until all chunks have been used again, and looks whether none was lost.
   void go_on() {
-    for (int turn = 0; turn < 4; ++turn) {
+    for (int turn = 0; turn < 2; ++turn) {
       ASSERT_NO_FATAL_FAILURE(push(100));
       expect_readable_unless_empty();
-      ASSERT_NO_FATAL_FAILURE(push(30'000, queue.capacity() == 0 ? 4 : 1));
+      const bool is_bounded = queue.capacity() != 0 || queue.capacity_bytes() != 0;
+      ASSERT_NO_FATAL_FAILURE(push(30'000, is_bounded ? 1 : 4));
+      ASSERT_NO_FATAL_FAILURE(drain());
+      ASSERT_NO_FATAL_FAILURE(push(100'000));
+      borrowed_record large;
+      ASSERT_NO_FATAL_FAILURE(borrow(large));
+    }
+    if (is_small_) {
+      ASSERT_NO_FATAL_FAILURE(fill());
+      if (!queue.full()) {
+        EXPECT_EQ(internals.reserved(), 0) << "the dead keep memory";
+      }
       ASSERT_NO_FATAL_FAILURE(drain());
     }
-    EXPECT_EQ(internals.ring_length(), internals.chunk_count()) << "chunks were lost from the ring";
+    EXPECT_EQ(internals.misplaced(), "");
+    EXPECT_EQ(internals.lent_too_much(), 0);
+    EXPECT_EQ(internals.resident_too_much(), 0);
+    EXPECT_EQ(queue.leased(), 0U);
+  }
+
+  /// Pushes until there is no memory left.
+  void fill() {
+    constexpr std::size_t length = 30'000;
+    for (std::uint32_t count = 0;; ++count) {
+      const std::string text = sample(queue.pushed(), length);
+      try {
+        const queue_status status = queue.push(encoding::raw, bytes_of(text), no_waiting);
+        if (status == queue_status::timed_out) {
+          ASSERT_TRUE(queue.full());
+          return;
+        }
+        ASSERT_EQ(status, queue_status::ok);
+        expected.push_back(text);
+      } catch (const std::bad_alloc&) {
+        // Two fit into each.
+        EXPECT_GE(count + 2, 2 * internals.chunk_count()) << "some memory could not be used";
+        return;
+      }
+    }
   }
 
  private:
+  void expect_front(const_bytes got) {
+    const std::string text = text_of(got);
+    ASSERT_FALSE(expected.empty());
+    ASSERT_TRUE(text == expected.front())
+        << "got " << text.substr(0, 20) << ", expected " << expected.front().substr(0, 20);
+    expected.pop_front();
+  }
+
+  bool is_small_;
+  bool is_renewed_ = false;
   std::optional<int> readiness_;
+  std::optional<int> room_;
 };
 
 }  // namespace shoal::test

@@ -85,7 +85,7 @@ TEST(ByteQueue, ReadinessLeftInDoubtByAKillIsPutRightByTheNextLook) {
   // As after a kill between the descriptor and the word that says what it is.
   const std::uint64_t one = 1;
   ASSERT_EQ(::write(fd, &one, sizeof one), static_cast<ssize_t>(sizeof one));
-  shared.readiness.store(shoal::queue::readiness_state::changing);
+  shared.ready.state.store(shoal::queue::readiness_state::changing);
   ASSERT_TRUE(is_readable(fd));
   record got;
   EXPECT_EQ(queue.pop(got, no_waiting), queue_status::timed_out);

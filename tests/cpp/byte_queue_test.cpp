@@ -194,8 +194,8 @@ TEST(ByteQueue, OutlivesItsCreator) {
   process creator([&] {
     byte_queue made;
     push(made, "left behind");
-    const auto [segment, readiness] = made.descriptors();
-    push(handles, std::to_string(::getpid()) + " " + std::to_string(segment) + " " + std::to_string(readiness));
+    const shoal::queue_descriptors own = made.descriptors();
+    push(handles, std::to_string(::getpid()) + " " + std::to_string(own.segment) + " " + std::to_string(own.readiness));
     pop(never);  // until it is killed
   });
   int pid = 0;
@@ -216,7 +216,8 @@ TEST(ByteQueue, OutlivesItsCreator) {
 
 TEST(ByteQueue, RefusesDescriptorsOfAnythingElse) {
   byte_queue queue;
-  const auto [segment, readiness] = queue.descriptors();
+  const auto [segment, readiness, room] = queue.descriptors();
+  EXPECT_EQ(room, -1);
   EXPECT_THROW(byte_queue::attach({readiness, readiness}), shoal::error);
   EXPECT_THROW(byte_queue::attach({segment, segment}), shoal::error);
   EXPECT_THROW(byte_queue::attach({-1, readiness}), std::system_error);
@@ -226,10 +227,7 @@ TEST(ByteQueue, ThatWasOverwrittenSaysSoInsteadOfCrashing) {
   byte_queue queue;
   push(queue, "first");
   const auto raw = shoal::memory::segment::attach(queue.descriptors().segment, shoal::memory::segment_kind::queue);
-  struct stat status {};
-  ASSERT_EQ(::fstat(raw.descriptor(), &status), 0);
-  // The only chunk is the last thing in the file.
-  std::memset(raw.data() + status.st_size - 64 * 1024, 0x5a, 64 * 1024);
+  std::memset(raw.data() + shoal::queue::first_chunk_offset, 0x5a, shoal::memory::page_size);
   record got;
   try {
     queue.pop(got, no_waiting);
@@ -482,26 +480,58 @@ TEST(ByteQueue, LeavesNothingBehind) {
   EXPECT_EQ(shoal::test::open_descriptors(), before);
 }
 
-TEST(ByteQueue, WithoutDescriptorsLeftIsAnErrorThatLeavesNothingBehind) {
+TEST(ByteQueue, TakesOneDescriptorUntilSomebodyPollsItOrForks) {
   const auto before = shoal::test::open_descriptors();
-  rlimit limit{};
-  ::getrlimit(RLIMIT_NOFILE, &limit);
-  std::vector<shoal::os::file_descriptor> used;
-  const rlimit low{.rlim_cur = static_cast<rlim_t>(before + 16), .rlim_max = limit.rlim_max};
-  ::setrlimit(RLIMIT_NOFILE, &low);
-  try {
-    for (;;) {
-      used.push_back(shoal::os::file_descriptor::duplicate(0));
+  byte_queue queue({.capacity = 1});
+  push(queue, "x");
+  EXPECT_EQ(shoal::test::open_descriptors(), before + 1);
+  (void)queue.native_handle();
+  EXPECT_EQ(shoal::test::open_descriptors(), before + 2);
+  process child([] {});
+  EXPECT_TRUE(child.join().success());
+  EXPECT_EQ(shoal::test::open_descriptors(), before + 3);  // that of room
+}
+
+TEST(ByteQueue, WithoutDescriptorsLeftIsAnErrorThatLeavesNothingBehind) {
+  // In a process of its own: a hard limit cannot be raised again.
+  process program([] {
+    const auto before = shoal::test::open_descriptors();
+    const rlimit low{.rlim_cur = static_cast<rlim_t>(before + 16), .rlim_max = static_cast<rlim_t>(before + 16)};
+    ::setrlimit(RLIMIT_NOFILE, &low);
+    std::vector<shoal::os::file_descriptor> used;
+    const auto fails_for_want_of_descriptors = [](auto attempt) {
+      try {
+        attempt();
+        return false;
+      } catch (const std::system_error& full) {
+        return full.code() == std::errc::too_many_files_open;
+      }
+    };
+    if (!fails_for_want_of_descriptors([&] {
+          for (;;) {
+            used.push_back(shoal::os::file_descriptor::duplicate(0));
+          }
+        })) {
+      return 1;
     }
-  } catch (const std::system_error& full) {
-    EXPECT_EQ(full.code(), std::errc::too_many_files_open);
-  }
-  EXPECT_THROW(byte_queue(), std::system_error);  // the segment's
-  used.pop_back();
-  EXPECT_THROW(byte_queue(), std::system_error);  // the eventfd's
-  used.clear();
-  ::setrlimit(RLIMIT_NOFILE, &limit);
-  EXPECT_EQ(shoal::test::open_descriptors(), before);
+    if (!fails_for_want_of_descriptors([] { byte_queue(); })) {
+      return 2;
+    }
+    used.pop_back();
+    {
+      byte_queue queue;
+      if (!fails_for_want_of_descriptors([&] { (void)queue.native_handle(); })) {
+        return 3;
+      }
+      push(queue, std::string(100'000, 'x'));  // cannot own memory without a descriptor, and is copied under the lock
+      if (pop(queue).size() != 100'000) {
+        return 4;
+      }
+    }
+    used.clear();
+    return shoal::test::open_descriptors() == before ? 0 : 5;
+  });
+  EXPECT_EQ(program.join(), shoal::exit_status::exited_with(0));
 }
 
 }  // namespace

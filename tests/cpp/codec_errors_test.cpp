@@ -75,7 +75,7 @@ TEST(Codec, ATupleThatIsNoArrayInsideIsAnError) {
   EXPECT_CONTAINS((failure_to_decode<std::tuple<int>>(errc::corrupt_record, of_hex({0xd4, 1, 5}))),
                   "something else than an array");
   EXPECT_CONTAINS((failure_to_decode<std::tuple<int>>(errc::corrupt_record, of_hex({0xc7, 0, 1, 0x90}))),
-                  "a tuple's bytes end");
+                  "bytes end where a value should begin");
 }
 
 TEST(Codec, NestingIsBoundedOnBothSides) {

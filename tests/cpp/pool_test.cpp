@@ -38,6 +38,7 @@ using shoal::pool;
 using shoal::process;
 using shoal::remote_error;
 using shoal::worker_died;
+using shoal::test::all_descriptors_but;
 using shoal::test::becomes_readable;
 using shoal::test::eventually;
 using shoal::test::has_children;
@@ -521,20 +522,19 @@ TEST(Pool, NothingIsLeftBehind) {
 
 TEST(Pool, NothingIsLeftBehindWhenItCannotBeMade) {
   process program([] {
+    const rlimit descriptors{.rlim_cur = 256, .rlim_max = 256};
+    ::setrlimit(RLIMIT_NOFILE, &descriptors);
     const std::ptrdiff_t before = open_descriptors();
-    for (rlim_t limit = 3;; ++limit) {
-      const rlimit descriptors{.rlim_cur = limit, .rlim_max = 1024};
-      ::setrlimit(RLIMIT_NOFILE, &descriptors);
+    for (std::size_t left = 0;; ++left) {
       try {
+        const auto taken = all_descriptors_but(left);
         pool workers(4);
-        return get(workers.submit(twice, 2)) == 4 && limit > 8 ? 0 : 1;
+        return get(workers.submit(twice, 2)) == 4 && left > 5 ? 0 : 1;
       } catch (const std::system_error& error) {
         if (error.code() != std::errc::too_many_files_open) {
           return 2;
         }
       }
-      const rlimit enough{.rlim_cur = 1024, .rlim_max = 1024};
-      ::setrlimit(RLIMIT_NOFILE, &enough);
       if (open_descriptors() != before || has_children()) {
         return 3;
       }

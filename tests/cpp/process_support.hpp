@@ -11,8 +11,11 @@
 #include <iterator>
 #include <new>
 #include <stdexcept>
+#include <system_error>
 #include <thread>
+#include <vector>
 
+#include "os/file_descriptor.hpp"
 #include "shoal/deadline.hpp"
 
 #ifdef __SANITIZE_THREAD__
@@ -66,6 +69,20 @@ class shared {
 inline std::ptrdiff_t open_descriptors() {
   const std::filesystem::directory_iterator all("/proc/self/fd");
   return std::distance(begin(all), end(all)) - 1;  // but the one that lists them
+}
+
+/// All descriptors that this process may have but those that are open and `left` more, as long as the result exists.
+/// For processes whose hard limit is low.
+inline std::vector<os::file_descriptor> all_descriptors_but(std::size_t left) {
+  std::vector<os::file_descriptor> taken;
+  try {
+    for (;;) {
+      taken.push_back(os::file_descriptor::duplicate(0));
+    }
+  } catch (const std::system_error&) {
+    taken.resize(taken.size() - left);
+  }
+  return taken;
 }
 
 /// Whether this process has a child, dead or alive, that nobody has waited for.

@@ -87,6 +87,7 @@ def test_all_of_multiprocessings_modules_can_be_imported_and_cohere(run: Callabl
                 continue
             module = importlib.import_module(info.name)
             assert sys.modules[info.name] is module
+            assert all(hasattr(module, name) for name in module.__all__), info.name
             if info.name.count(".") == 1:
                 short = info.name.partition(".")[2]
                 assert getattr(multiprocessing, short) is module, info.name

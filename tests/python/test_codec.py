@@ -5,46 +5,14 @@ from __future__ import annotations
 import contextlib
 import math
 import pickle
-import struct
 from collections import OrderedDict, namedtuple
 from typing import Any
 
 import pytest
+from codec_support import MSGPACK, PICKLE, encoding_of, same, there_and_back, with_pickle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from shoal import CorruptRecord, _core
-
-MSGPACK = 1
-PICKLE = 2
-
-
-def encoding_of(obj: Any) -> int:
-    return _core.encode(obj)[0]
-
-
-def there_and_back(obj: Any) -> Any:
-    return _core.decode(*_core.encode(obj))
-
-
-def same(a: Any, b: Any, seen: dict[int, int] | None = None) -> bool:
-    """Equal in type and value all the way down, NaN and signed zero included; one object where the other is one."""
-    seen = {} if seen is None else seen
-    if type(a) is not type(b):
-        return False
-    if isinstance(a, float):
-        return struct.pack("d", a) == struct.pack("d", b)
-    if isinstance(a, (list, tuple, dict, set)) and a != ():
-        if id(a) in seen or id(b) in seen.values():
-            return seen.get(id(a)) == id(b)
-        seen[id(a)] = id(b)
-    if isinstance(a, (list, tuple)):
-        return len(a) == len(b) and all(same(x, y, seen) for x, y in zip(a, b, strict=True))
-    if isinstance(a, dict):
-        return len(a) == len(b) and all(
-            same(k, j, seen) and same(v, w, seen) for (k, v), (j, w) in zip(a.items(), b.items(), strict=True)
-        )
-    return bool(a == b)
-
 
 scalars = (
     st.none()
@@ -56,7 +24,30 @@ scalars = (
     | st.binary()
     | st.complex_numbers(allow_nan=False)
 )
+
+
+class Node:
+    """An ordinary class, whose instances have whatever attributes a test gives them."""
+
+    def __init__(self, attributes: dict[Any, Any]) -> None:
+        self.__dict__.update(attributes)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Node) and self.__dict__ == other.__dict__
+
+    def __hash__(self) -> int:
+        return 0
+
+
+def sharing(attributes: dict[Any, Any]) -> list[Node]:
+    """Two instances with one __dict__."""
+    one, other = Node(attributes), Node({})
+    other.__dict__ = one.__dict__
+    return [one, other]
+
+
 keys = st.none() | st.booleans() | st.integers() | st.text() | st.binary() | st.tuples(st.integers(), st.text())
+names = st.text(st.characters()) | st.sampled_from(["x", "__x", "__module__", "__slots__"])
 trees = st.recursive(
     scalars,
     lambda inner: (
@@ -66,6 +57,10 @@ trees = st.recursive(
         | st.sets(st.integers())
         | st.lists(inner).map(lambda items: [items, items])  # one object, met twice
         | st.lists(inner).map(lambda items: (tuple(items), {"again": items, "once more": items}))
+        | st.dictionaries(names, inner).map(Node)
+        | st.dictionaries(names, inner).map(Node).map(lambda node: [node, (node, node.__dict__)])
+        | st.dictionaries(names, inner).map(sharing)
+        | st.dictionaries(st.dictionaries(names, st.integers()).map(Node), inner)
     ),
     max_leaves=30,
 )
@@ -74,7 +69,7 @@ trees = st.recursive(
 @given(trees)
 @settings(max_examples=500, deadline=None)
 def test_any_object_comes_back_as_from_pickle(obj: Any) -> None:
-    assert same(there_and_back(obj), pickle.loads(pickle.dumps(obj, 5)))
+    assert same(there_and_back(obj), with_pickle(obj))
 
 
 @pytest.mark.parametrize(
@@ -124,6 +119,22 @@ def test_a_container_met_twice_stays_one_object() -> None:
 def test_a_container_that_something_else_refers_to_as_well_needs_no_pickle() -> None:
     row = [1, 2]
     assert encoding_of([row, 3]) == MSGPACK
+
+
+def test_many_containers_that_something_else_refers_to_need_no_pickle() -> None:
+    rows = [[i] for i in range(10_000)]
+    assert encoding_of(rows) == MSGPACK
+    assert encoding_of(list(rows)) == MSGPACK
+    assert encoding_of([*rows, rows[5_000]]) == PICKLE
+    back = there_and_back([*rows, rows[5_000]])
+    assert back[-1] is back[5_000]
+
+
+def test_large_bytes_and_strings_keep_their_place_among_other_items() -> None:
+    text, data = "ü" * 10_000, bytes(range(256)) * 100
+    obj = [1, (data, [text, (2, data + b"x"), {"k": data}], "end"), text, 3]
+    assert encoding_of(obj) == MSGPACK
+    assert there_and_back(obj) == obj
 
 
 def test_a_cycle_comes_back_as_a_cycle() -> None:

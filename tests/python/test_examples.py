@@ -115,6 +115,21 @@ def test_its_cpp_sibling_says_which_folder_it_did_not_find() -> None:
     assert "/nowhere" in ended.stderr
 
 
+def test_no_leased_job_is_lost_though_workers_are_killed(run: Callable[..., Any]) -> None:
+    ended = run(str(EXAMPLES / "leased_jobs.py"), "2000")
+    assert ended.status == 0, ended
+    done, killed = ended.out.splitlines()
+    assert done == "2000 jobs done, 303 of the numbers are prime"
+    assert int(killed.partition(" workers were killed")[0]) > 0
+
+
+def test_asyncio_jobs_are_done_while_the_loop_runs(run: Callable[..., Any]) -> None:
+    ended = run(str(EXAMPLES / "asyncio_jobs.py"), "300")
+    assert ended.status == 0, ended
+    assert ended.err == ""
+    assert ended.out.startswith("300 powers of 3; the largest sum of digits is 720, of 3**288\n"), ended
+
+
 def test_every_example_is_listed() -> None:
     listed = set(re.findall(r"\[`(\w+\.\w+)`\]", (EXAMPLES / "README.md").read_text()))
     assert listed == {path.name for path in EXAMPLES.iterdir() if path.suffix in (".py", ".cpp")}

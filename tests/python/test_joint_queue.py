@@ -25,10 +25,10 @@ class Surveyors:
         self.processes: list[subprocess.Popen[str]] = []
 
     def start(self) -> subprocess.Popen[str]:
-        descriptors = (*self.plots.descriptors(), *self.surveys.descriptors())
+        queues = (self.plots.descriptors(), self.surveys.descriptors())
         process = subprocess.Popen(
-            [cpp_example("joint_queue"), *map(str, descriptors)],
-            pass_fds=descriptors,
+            [cpp_example("joint_queue"), *(",".join(map(str, descriptors)) for descriptors in queues)],
+            pass_fds=sum(queues, ()),
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -171,7 +171,7 @@ def test_what_is_no_plot_is_an_error_that_says_what_was_found(surveyors: Surveyo
 
 def test_a_descriptor_of_something_else_is_an_error_that_says_so(tmp_path: Path) -> None:
     with open(EXAMPLES / "joint_queue.py") as file:
-        numbers = [str(file.fileno())] * 4
+        numbers = [f"{file.fileno()},{file.fileno()}"] * 2
         program = [cpp_example("joint_queue"), *numbers]
         ended = subprocess.run(
             program, pass_fds=[file.fileno()], capture_output=True, text=True, timeout=PATIENCE, check=False

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import shoal
 
-CLASSES = ["Event", "Lock", "Pool", "Process", "Queue", "SimpleQueue"]
+CLASSES = ["Event", "JoinableQueue", "Lock", "Pool", "Process", "Queue", "SimpleQueue"]
 
 
 def test_every_public_name_of_multiprocessing_is_there() -> None:
@@ -138,11 +138,9 @@ def test_what_shoal_lacks_works_together_with_what_it_has() -> None:
     value = shoal.Value("i", 3, lock=shoal.Lock())  # type: ignore[call-overload]
     value.value += 1
     assert value.value == 4
-    jobs = shoal.JoinableQueue()
-    jobs.put("job")
-    assert jobs.get(timeout=10) == "job"
-    jobs.task_done()
-    jobs.join()
+    pipe = shoal.Pipe()
+    shoal.Process(target=pipe[0].send, args=("from a child",)).start()
+    assert pipe[1].recv() == "from a child"
     with shoal.pool.ThreadPool(2) as threads:
         assert threads.map(abs, [-1, -2]) == [1, 2]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pickle
 import queue
-import select
 import signal
 import textwrap
 import threading
@@ -61,6 +60,30 @@ def test_a_full_queue_raises_full_at_once_or_after_the_timeout() -> None:
     assert bounded.qsize() == 1
 
 
+def test_a_queue_with_a_bound_in_bytes_takes_no_more_once_it_has_as_many() -> None:
+    bounded: shoal.Queue[bytes] = shoal.Queue(maxbytes=10_000)
+    assert (bounded.maxsize, bounded.maxbytes) == (0, 10_000)
+    for _ in range(3):
+        assert not bounded.full()
+        bounded.put(bytes(4_000))
+    assert bounded.full()
+    with pytest.raises(queue.Full):
+        bounded.put_nowait(1)
+    with pytest.raises(queue.Full):
+        bounded.put(1, timeout=0.05)
+    assert len(bounded.get()) == 4_000
+    bounded.put_nowait(bytes(100_000))  # one item of any size goes in, so that none is too large for ever
+    assert bounded.qsize() == 3
+
+
+@pytest.mark.parametrize("bound", [0, -1])
+def test_no_bound_or_less_than_none_is_no_bound(bound: int) -> None:
+    unbounded: shoal.Queue[int] = shoal.Queue(bound, maxbytes=bound)
+    assert (unbounded.maxsize, unbounded.maxbytes) == (0, 0)
+    unbounded.put_many(range(10_000))
+    assert not unbounded.full()
+
+
 def test_an_empty_queue_raises_empty_at_once_or_after_the_timeout() -> None:
     empty = shoal.Queue()
     assert empty.empty()
@@ -110,6 +133,54 @@ def test_a_subclass_with_multiprocessings_error_hook_gets_the_error_there() -> N
         hooked.put(2, block=False)
 
 
+def test_a_program_for_multiprocessing_is_not_surprised_by_put(run: Callable[..., Any], program: Any) -> None:
+    program("""
+        import multiprocessing
+
+        class NotPicklable:
+            def __reduce__(self):
+                raise TypeError("a NotPicklable cannot be pickled")
+
+        for kind in (multiprocessing.Queue, multiprocessing.JoinableQueue):
+            queue = kind(1)
+            queue.put(NotPicklable())
+            queue.put("next")
+            print(queue.get(), queue.qsize())
+        try:
+            multiprocessing.SimpleQueue().put(NotPicklable())
+        except TypeError as error:
+            print(error)
+    """)
+    ended = run("-m", "shoal", "program.py")
+    assert (ended.status, ended.out) == (0, "next 0\nnext 0\na NotPicklable cannot be pickled\n"), ended
+    assert ended.err.count("TypeError: a NotPicklable cannot be pickled") == 2, ended
+
+
+def test_a_signal_handler_that_raises_ends_put_and_is_no_affair_of_the_hook() -> None:
+    class Enough(Exception):  # noqa: N818
+        pass
+
+    class Hooked(shoal.Queue[Any]):
+        @staticmethod
+        def _on_queue_feeder_error(e: Exception, obj: Any) -> None:
+            pytest.fail("called")
+
+    def handle(number: int, frame: Any) -> None:
+        raise Enough
+
+    full = Hooked(1)
+    full.put(1)
+    before = signal.signal(signal.SIGUSR1, handle)
+    try:
+        timer = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGUSR1))
+        timer.start()
+        with pytest.raises(Enough):
+            full.put(2)
+        timer.join()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
 def test_a_closed_queue_says_so_and_others_go_on(context: Any) -> None:
     numbers, squares = context.Queue(), context.Queue()
     child = context.Process(target=square_all, args=(numbers, squares))
@@ -123,6 +194,20 @@ def test_a_closed_queue_says_so_and_others_go_on(context: Any) -> None:
         numbers.get()
     assert squares.get(timeout=30) == 9
     child.join()
+
+
+@pytest.mark.parametrize("kind", ["Queue", "JoinableQueue"])
+def test_empty_of_a_closed_handle_answers_as_multiprocessings(kind: str) -> None:
+    unused: Any = getattr(shoal, kind)()
+    unused.close()
+    assert unused.empty()
+    for put in (lambda q: q.put(1), lambda q: q.put_many([1])):
+        used: Any = getattr(shoal, kind)()
+        put(used)
+        used.close()
+        used.join_thread()
+        with pytest.raises(OSError, match="is closed"):
+            used.empty()
 
 
 def test_there_is_no_thread_to_join() -> None:
@@ -167,40 +252,6 @@ def test_a_queue_goes_on_after_its_creator_died() -> None:
     creator.start()
     creator.join()
     assert through.get(timeout=30) == ["made by the dead", "and added by the heir"]
-
-
-def test_pickling_outside_of_a_start_is_refused() -> None:
-    for shared in (shoal.Queue(), shoal.SimpleQueue(), shoal.Lock(), shoal.Event()):
-        with pytest.raises(RuntimeError, match=rf"{type(shared).__name__} objects should only be shared"):
-            pickle.dumps(shared)
-    with pytest.raises(RuntimeError, match="Queue objects should only be shared"):
-        shoal.Queue().put(shoal.Queue())
-
-
-def test_a_queue_polls_readable_while_it_is_not_empty() -> None:
-    polled = shoal.Queue()
-    poll = select.poll()
-    poll.register(polled.fileno(), select.POLLIN)
-    assert not poll.poll(0)
-    polled.put(1)
-    polled.put(2)
-    assert poll.poll(0)
-    polled.get()
-    assert poll.poll(0)
-    polled.get()
-    assert not poll.poll(0)
-
-
-def test_the_reader_end_can_be_waited_for_like_a_connection() -> None:
-    waited = shoal.Queue()
-    reader = waited._reader
-    assert not reader.poll()
-    assert not reader.poll(0.01)
-    assert shoal.connection.wait([reader], timeout=0) == []
-    waited.put("item")
-    assert shoal.connection.wait([reader], timeout=30) == [reader]
-    assert reader.poll(30)
-    assert reader.recv() == "item"
 
 
 def test_get_runs_signal_handlers_and_goes_on(context: Any, eventually: Callable[..., None]) -> None:
@@ -322,7 +373,7 @@ def put_a_large_item(q: Any) -> None:
 
 
 def test_out_of_memory_is_a_memoryerror_and_the_queue_goes_on() -> None:
-    q = _core.Queue(max_bytes=4_000_000)
+    q = _core.Queue(memory_limit=4_000_000)
     q.put("first")
     with pytest.raises(MemoryError, match="no shared memory left"):
         q.put(bytes(10_000_000))

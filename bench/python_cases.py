@@ -1,0 +1,117 @@
+"""The cases of Python programs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import names
+from measuring import Case, Contestant, Unit
+from names import ITEMS, KIB, MIB, SUBJECT
+
+STANDARD = "multiprocessing"
+FASTER_FIFO = "faster-fifo"
+
+TASKS = Unit("tasks/s")
+CALLS = Unit("calls/s")
+
+
+@dataclass(frozen=True)
+class Item:
+    """A kind of items of programs/items.py."""
+
+    unit: Unit = ITEMS
+    # 0: none. Large ones have one, or a producer that is ahead would measure how fast the kernel hands out memory.
+    bound: int = 0
+    # Beside multiprocessing, with one producer and one consumer, and with two and two.
+    target: float | None = None
+    target_of_two: float | None = None
+    pickled: bool = False
+
+
+KINDS = {
+    "int": Item(target=40, target_of_two=25),
+    "str": Item(target=40, target_of_two=25),
+    "tuple": Item(),
+    "dict": Item(target=15),
+    "pickle": Item(target=6, pickled=True),
+    "pickle_set": Item(target=6, pickled=True),
+    "bytes1KB": Item(Unit("GB/s", scale=KIB / 1e9), target=20),
+    "bytes1MB": Item(Unit("GB/s", scale=MIB / 1e9), bound=16, target=15),
+    "numpy8MB": Item(Unit("GB/s", scale=8 * MIB / 1e9), bound=4, target=30),
+}
+
+
+def contestant(name: str, program: str, *arguments: str) -> Contestant:
+    return Contestant(name, (sys.executable, str(Path(__file__).parent / "programs" / program), *arguments))
+
+
+def contestants(program: str, *arguments: str, peers: Sequence[str] = ()) -> list[Contestant]:
+    """Shoal and the peers: a program whose first argument is the library's name."""
+    return [contestant(name, program, name, *arguments) for name in (SUBJECT, *peers)]
+
+
+def beside_standard(target: float | None) -> dict[str, float]:
+    return {} if target is None else {STANDARD: target}
+
+
+def throughput_cases() -> Iterator[Case]:
+    for kind, item in KINDS.items():
+        arguments = (kind, str(item.bound))
+        subject, *peers = contestants("queue_items.py", *arguments, "1", "one", peers=(STANDARD, FASTER_FIFO))
+        if item.pickled:
+            peers.append(contestant(names.BARE_PICKLE, "limits.py", "pickle", *arguments))
+        if item.bound > 0:
+            peers.append(contestant(names.BARE_MEMCPY, "limits.py", "memcpy", *arguments))
+        yield Case(f"queue.python.{kind}.1p1c", item.unit, subject, peers, beside_standard(item.target))
+
+        subject, *peers = contestants("queue_items.py", *arguments, "2", "one", peers=(STANDARD,))
+        yield Case(f"queue.python.{kind}.2p2c", item.unit, subject, peers, beside_standard(item.target_of_two))
+
+    subject, *peers = contestants("queue_items.py", "int", "0", "1", "many", peers=(FASTER_FIFO,))
+    yield Case("queue.python.int.1p1c.many", ITEMS, subject, peers, {FASTER_FIFO: 5.0})
+
+
+def queue_cost_cases() -> Iterator[Case]:
+    subject, *peers = contestants("queue_round_trip.py", peers=(STANDARD, FASTER_FIFO))
+    yield Case("queue.python.int.roundtrip", names.MICROSECONDS, subject, peers, limit=3.0)
+
+    short = "shoal, 1 unread"
+    yield Case(
+        "queue.python.int.unread10M",
+        names.NANOSECONDS,
+        contestant(SUBJECT, "queue_unread.py", SUBJECT, str(names.LONG)),
+        [contestant(short, "queue_unread.py", SUBJECT, "1")],
+        {short: names.LEAST_RATIO_OF_LONG},
+        count=names.LONG,
+        most_runs=3,
+    )
+
+    for what, unit, limit in (
+        ("wakeups", names.WAKEUPS, names.MOST_WAKEUPS),
+        ("processor", names.PROCESSOR_TIME, names.MOST_PROCESSOR_TIME),
+    ):
+        (subject,) = contestants("queue_waiting.py", what)
+        yield Case(
+            f"queue.python.waiting.{what}", unit, subject, limit=limit, count=names.SECONDS_OF_WAITING, most_runs=1
+        )
+
+
+def other_cases() -> Iterator[Case]:
+    for name, program, argument, unit in (
+        ("pool.python.map.chunk1", "pool_map.py", "1", TASKS),
+        ("pool.python.map.default", "pool_map.py", "default", TASKS),
+        ("process.python.start_join.fork", "process_start_join.py", "fork", names.MICROSECONDS),
+        ("sync.python.lock.uncontended", "sync_calls.py", "lock", CALLS),
+        ("sync.python.event.is_set", "sync_calls.py", "event", CALLS),
+    ):
+        subject, *peers = contestants(program, argument, peers=(STANDARD,))
+        yield Case(name, unit, subject, peers)
+
+
+def python_cases() -> Iterator[Case]:
+    yield from throughput_cases()
+    yield from queue_cost_cases()
+    yield from other_cases()

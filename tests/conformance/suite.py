@@ -1,0 +1,105 @@
+"""CPython's own tests of multiprocessing, as a program for `python -m shoal`.
+
+    python -m shoal suite.py START_METHOD PATTERN REPORT
+
+Runs those tests of this interpreter's `test._test_multiprocessing` in whose name, which is Class.method, the regular
+expression PATTERN is found. Writes to REPORT, a line of JSON each: the names of the tests, then for each test its name
+as it begins, and how it ended. Tests that REPORT tells of already are not run: after one that took the whole process
+with it, the same command goes on with the next.
+"""
+
+import faulthandler
+import json
+import multiprocessing
+import re
+import sys
+import traceback
+import unittest
+
+from test import _test_multiprocessing, support
+
+# Children that start with a fresh interpreter run this file too, with the same arguments, and find the classes here.
+_, START_METHOD, PATTERN, REPORT = sys.argv
+_test_multiprocessing.install_tests_in_module_dict(globals(), START_METHOD)
+
+# What takes longer hangs: the slowest test takes five seconds.
+TEST_LIMIT = 120.0
+
+
+class Recorder(unittest.TestResult):
+    """Writes to the report how each test went, at once: the next test may end the process."""
+
+    def __init__(self, report):
+        super().__init__()
+        self._report = report
+
+    def record(self, test, outcome=None, detail=""):
+        print(json.dumps({"test": test, "outcome": outcome, "detail": detail}), file=self._report, flush=True)
+
+    def startTest(self, test):  # noqa: N802
+        super().startTest(test)
+        self._outcome, self._detail = "passed", ""
+        self.record(name_of(test))
+        print(f"== {name_of(test)}", file=sys.stderr, flush=True)
+        faulthandler.dump_traceback_later(TEST_LIMIT, exit=True)
+
+    def stopTest(self, test):  # noqa: N802
+        super().stopTest(test)
+        faulthandler.cancel_dump_traceback_later()
+        self.record(name_of(test), self._outcome, self._detail)
+
+    def addFailure(self, test, error):  # noqa: N802
+        super().addFailure(test, error)
+        self._fail(test, error)
+
+    def addError(self, test, error):  # noqa: N802
+        super().addError(test, error)
+        self._fail(test, error)
+
+    def addSubTest(self, test, subtest, error):  # noqa: N802
+        super().addSubTest(test, subtest, error)
+        if error:
+            self._fail(test, error)
+
+    def addUnexpectedSuccess(self, test):  # noqa: N802
+        super().addUnexpectedSuccess(test)
+        self._outcome, self._detail = "failed", "passed, which it says it does not"
+
+    def addSkip(self, test, reason):  # noqa: N802
+        super().addSkip(test, reason)
+        if not isinstance(test, unittest.TestCase):
+            self.record(test.id(), "skipped", reason)
+        elif self._outcome != "failed":  # by another of its subtests
+            self._outcome, self._detail = "skipped", reason
+
+    def _fail(self, test, error):
+        detail = "".join(traceback.format_exception(*error))
+        if isinstance(test, unittest.TestCase):
+            self._outcome, self._detail = "failed", detail
+        else:  # the set-up of a class or of the whole
+            self.record(test.id(), "failed", detail)
+
+
+def name_of(test):
+    return test.id().removeprefix("__main__.")
+
+
+def main():
+    classes = unittest.defaultTestLoader.loadTestsFromModule(sys.modules["__main__"])
+    selected = [test for tests in classes for test in tests if re.search(PATTERN, name_of(test))]
+    names = [name_of(test) for test in selected]
+
+    with open(REPORT, "a+") as report:
+        report.seek(0)
+        done = {record.get("test") for record in map(json.loads, report)}
+        if not done:
+            package = multiprocessing.__name__
+            print(json.dumps({"tests": names, "multiprocessing": package}), file=report, flush=True)
+        recorder = Recorder(report)
+        unittest.TestSuite(test for test in selected if name_of(test) not in done).run(recorder)
+        if support.environment_altered:
+            recorder.record("(all together)", "failed", "a test left processes or threads behind; the log names them")
+
+
+if __name__ == "__main__":
+    main()
