@@ -250,22 +250,6 @@ nb::object encoded_object::pickle(PyObject* object) {
   return append_pickle(made.bytes, parts_);
 }
 
-namespace {
-
-shoal::borrowed_record& spare_record() {
-  static shoal::borrowed_record spare;
-  return spare;
-}
-
-}  // namespace
-
-reused_record::reused_record() : record_(std::move(spare_record())) {}
-
-reused_record::~reused_record() {
-  record_.reset();
-  spare_record() = std::move(record_);
-}
-
 void bind_codec(nb::module_& module) {
   (void)pickler::instance();  // imports, which must not happen for the first time in the middle of a put
   module.def(

@@ -69,20 +69,4 @@ class encoded_object {
 /// there are none it goes back at once.
 [[nodiscard]] nanobind::object decode_borrowed(shoal::borrowed_record&& record);
 
-/// A received record lent to one receiving call and then kept for the next one. Lent, since the call may release the
-/// GIL, and decoding may run Python code that receives something itself. Made and destroyed with the GIL held.
-class reused_record {
- public:
-  reused_record();
-  reused_record(const reused_record&) = delete;
-  reused_record& operator=(const reused_record&) = delete;
-  ~reused_record();
-
-  shoal::borrowed_record& operator*() noexcept { return record_; }
-  shoal::borrowed_record* operator->() noexcept { return &record_; }
-
- private:
-  shoal::borrowed_record record_;
-};
-
 }  // namespace shoal::python

@@ -115,7 +115,7 @@ constexpr std::uint64_t chunk_size_for(std::uint64_t space) {
 inline constexpr std::size_t size_classes = 1 + 4 * (48 - 16);  // up to 2^48 bytes
 
 constexpr std::size_t size_class_of(std::uint64_t size) {
-  const auto width = static_cast<unsigned>(std::bit_width(size));
+  const auto width = std::max(static_cast<unsigned>(std::bit_width(size)), 17U);  // of the smallest: 17
   return std::size_t{4} * (width - 17) + ((size - std::bit_floor(size)) >> (width - 3));
 }
 static_assert(size_class_of(chunk_size) == 0 && size_class_of(chunk_size_for(chunk_size + 1)) == 1);

@@ -168,7 +168,10 @@ inline take() {
      };
      reserved = NOTHING; /* COMMIT */
      put_away(left);
-     atomic { free != NOTHING -> got = free; free = next[got - 1] } /* COMMIT */
+     if
+     :: atomic { free != NOTHING -> got = free; free = next[got - 1] } /* COMMIT */
+     :: else
+     fi
   :: else
   fi
 }
