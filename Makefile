@@ -31,7 +31,7 @@ test: setup
 	@.venv/bin/python scripts/test.py
 
 chaos: setup
-	@scripts/chaos $(ONLY)
+	@scripts/chaos '$(ONLY)'
 
 conformance: setup
 	@.venv/bin/python scripts/test.py --only package --only conformance --all-conformance

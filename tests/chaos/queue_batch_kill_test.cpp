@@ -78,15 +78,17 @@ class QueueKilledInEveryInstructionOfABatch : public shoal::test::every_instruct
 };
 
 TEST_F(QueueKilledInEveryInstructionOfABatch, PushManyWithinAChunk) {
-  test(pushing_many({20, 0, 3'000, 20}, 4, [](queue_under_kill& at) { at.push(20, 2); }));
+  test(pushing_many({20, 0, 3'000, 20}, 4, [](queue_under_kill& at) { at.push(20, 2); }), 3);
 }
 
 TEST_F(QueueKilledInEveryInstructionOfABatch, PushManyOverSeveralChunksIntoAPolledQueue) {
-  test(pushing_many({20'000, 30'000, 30'000, 30'000, 20'000, 20}, 6, [](queue_under_kill& at) {
-    at.poll_from_now_on();
-    at.push(20'000, 6);
-    at.pop(6);
-  }));
+  test(pushing_many({20'000, 30'000, 30'000, 30'000, 20'000, 20}, 6,
+                    [](queue_under_kill& at) {
+                      at.poll_from_now_on();
+                      at.push(20'000, 6);
+                      at.pop(6);
+                    }),
+       3);
 }
 
 TEST_F(QueueKilledInEveryInstructionOfABatch, PushManyIntoABoundedQueueWithRoomForAPart) {
@@ -95,7 +97,8 @@ TEST_F(QueueKilledInEveryInstructionOfABatch, PushManyIntoABoundedQueueWithRoomF
                       at.poll_room_from_now_on();
                       at.push(20, 3);
                     },
-                    {.capacity = 5}));
+                    {.capacity = 5}),
+       3);
 }
 
 TEST_F(QueueKilledInEveryInstructionOfABatch, PushManyWithALargeRecordAmongThem) {
@@ -111,7 +114,7 @@ TEST_F(QueueKilledInEveryInstructionOfABatch, PushManyWithALargeRecordAmongThem)
 }
 
 TEST_F(QueueKilledInEveryInstructionOfABatch, PopManyWithinAChunk) {
-  test(popping_many(3, 3, [](queue_under_kill& at) { at.push(20, 5); }));
+  test(popping_many(3, 3, [](queue_under_kill& at) { at.push(20, 5); }), 3);
 }
 
 TEST_F(QueueKilledInEveryInstructionOfABatch, PopManyOfAllOverSeveralChunksFromAPolledQueue) {
@@ -130,14 +133,17 @@ TEST_F(QueueKilledInEveryInstructionOfABatch, PopManyFromAFullQueueWhoseRoomIsPo
                       at.push(20, 5);
                       ASSERT_EQ(at.queue.push(encoding::raw, const_bytes{}, no_waiting), queue_status::timed_out);
                     },
-                    {.capacity = 5}));
+                    {.capacity = 5}),
+       3);
 }
 
 TEST_F(QueueKilledInEveryInstructionOfABatch, PopManyThatStopsBeforeALargeRecord) {
-  test(popping_many(10, 2, [](queue_under_kill& at) {
-    at.push(20, 2);
-    at.push(100'000);
-  }));
+  test(popping_many(10, 2,
+                    [](queue_under_kill& at) {
+                      at.push(20, 2);
+                      at.push(100'000);
+                    }),
+       3);
 }
 
 TEST_F(QueueKilledInEveryInstructionOfABatch, PopManyOfALargeRecord) {

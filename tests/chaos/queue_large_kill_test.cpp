@@ -131,7 +131,7 @@ TEST_F(QueueKilledInEveryInstructionOfALarge, PushIntoAFullQueueWhichRefusesIt) 
 }
 
 TEST_F(QueueKilledInEveryInstructionOfALarge, ReservationThatIsGivenBack) {
-  test(reserving([](queue_under_kill& at) { at.push(20, 2); }));
+  test(reserving([](queue_under_kill& at) { at.push(20, 2); }), coarse);
 }
 
 TEST_F(QueueKilledInEveryInstructionOfALarge, ReservationThatIsWrittenAndPushed) {
@@ -218,7 +218,7 @@ TEST_F(QueueKilledInEveryInstructionOfALarge, LoanByAChildOfAProcessThatHasOne) 
     EXPECT_TRUE(text == sample(0, size));
     kept.reset();
   };
-  test(tried);
+  test(tried, coarse);
 }
 
 TEST_F(QueueKilledInEveryInstructionOfALarge, LoanThatAChildGivesBackBeforeItsParent) {

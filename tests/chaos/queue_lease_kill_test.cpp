@@ -82,7 +82,6 @@ class QueueKilledInEveryInstructionOfALease : public shoal::test::every_instruct
 
   /// What takes the record in front, for good, which has come back from a lease.
   template <class Take>
-  // NOLINTNEXTLINE(performance-unnecessary-value-param): it is moved, which clang-tidy does not see in a template
   static operation taking(std::function<void(queue_under_kill&)> prepare, Take take) {
     return {.options = {.max_bytes = one_megabyte},
             .prepare = std::move(prepare),
@@ -247,7 +246,8 @@ TEST_F(QueueKilledInEveryInstructionOfTaking, AReturnedRecord) {
               [](byte_queue& queue) {
                 record got;
                 return queue.pop(got, no_waiting);
-              }));
+              }),
+       3);
 }
 
 TEST_F(QueueKilledInEveryInstructionOfTaking, TheLastReturnedRecord) {
@@ -255,7 +255,8 @@ TEST_F(QueueKilledInEveryInstructionOfTaking, TheLastReturnedRecord) {
               [](byte_queue& queue) {
                 record got;
                 return queue.pop(got, no_waiting);
-              }));
+              }),
+       3);
 }
 
 TEST_F(QueueKilledInEveryInstructionOfTaking, AReturnedRecordWithManyOthers) {
@@ -263,7 +264,8 @@ TEST_F(QueueKilledInEveryInstructionOfTaking, AReturnedRecordWithManyOthers) {
               [](byte_queue& queue) {
                 record_batch got;
                 return queue.pop_many(got, 1, no_waiting);
-              }));
+              }),
+       3);
 }
 
 TEST_F(QueueKilledInEveryInstructionOfTaking, ALargeReturnedRecordThatIsBorrowed) {
@@ -281,7 +283,7 @@ TEST_F(QueueKilledInEveryInstructionOfTaking, WhatADeadProcessHadOnLease) {
                 record got;
                 return queue.pop(got, no_waiting);
               }),
-       2);
+       3);
 }
 
 TEST_F(QueueKilledInEveryInstructionOfTaking, WhatADeadProcessHadOnLeaseAndOthersBehindIt) {
@@ -290,7 +292,7 @@ TEST_F(QueueKilledInEveryInstructionOfTaking, WhatADeadProcessHadOnLeaseAndOther
                 record got;
                 return queue.pop(got, no_waiting);
               }),
-       2);
+       3);
 }
 
 TEST_F(QueueKilledInEveryInstructionOfTaking, AllWithAReturnedRecordAmongThem) {
@@ -312,7 +314,7 @@ TEST_F(QueueKilledInEveryInstructionOfTaking, AllWithAReturnedRecordAmongThem) {
     EXPECT_TRUE(std::equal(left.rbegin(), left.rend(), at.expected.rbegin())) << "others are left than were there";
     at.expected.clear();
   };
-  test(tried);
+  test(tried, 3);
 }
 
 // Not a kill, but what one must not change either.
