@@ -84,7 +84,7 @@ class QueueKilledInEveryInstructionOfALease : public shoal::test::every_instruct
   template <class Take>
   static operation taking(std::function<void(queue_under_kill&)> prepare, Take take) {
     return {.options = {.max_bytes = one_megabyte},
-            .prepare = std::move(prepare),
+            .prepare = [prepare = std::move(prepare)](queue_under_kill& at) { prepare(at); },
             .run = take,
             .settle = [](queue_under_kill& at, bool completed) { EXPECT_TRUE(at.settle_lease() || !completed); }};
   }
