@@ -162,6 +162,8 @@ def test_many_locks_of_one_arena_travel_together() -> None:
     through = shoal.Queue()
     locks = [shoal.Lock() for _ in range(300)]
     locks[123].acquire()
+    through.put(bytes(100_000))  # the first large record takes a descriptor of its own
+    through.get(timeout=PATIENCE)
     through.put(locks)
     before = len(open_descriptors())
     received = through.get(timeout=PATIENCE)
