@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from shoal import _core, _queue_ends, _sharing, _stdlib
 from shoal._core import Lease as Lease
-from shoal._queue_asyncio import attempt_until_done
 from shoal.errors import ShutDown as ShutDown
 
 __all__ = ["JoinableQueue", "Queue", "SimpleQueue"]
@@ -77,6 +76,9 @@ class _Shared(_Native[T]):
         Raises ShutDown once the queue is shut down and empty. Any number of tasks, event loops and threads may wait for
         one queue. Nobody else may use the loop's `add_reader` with the same descriptor meanwhile: `os.dup` it.
         """
+        # Here, since asyncio is large: a process that has imported it takes a third longer to fork.
+        from shoal._queue_asyncio import attempt_until_done
+
         take: Callable[[], Any] = functools.partial(self.get, False, lease=True) if lease else self.get_nowait
         return await attempt_until_done(self, take, Empty, self.fileno, self.qsize)
 
@@ -85,6 +87,8 @@ class _Shared(_Native[T]):
 
         The loop watches `room_fileno()`. A task that is cancelled has put nothing. Otherwise as `aget`.
         """
+        from shoal._queue_asyncio import attempt_until_done
+
         put = functools.partial(self.put_nowait, obj)
         await attempt_until_done(self, put, Full, self.room_fileno, self._room)
 

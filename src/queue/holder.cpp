@@ -27,7 +27,7 @@ struct flock lock_on(std::uint64_t number) {
 }
 
 os::file_descriptor reopen(int segment) {
-  const std::string path = "/proc/self/fd/" + std::to_string(segment);
+  const std::string path = "/proc/thread-self/fd/" + std::to_string(segment);  // also where the first thread has ended
   return os::file_descriptor(
       os::new_descriptor("reopening a queue", [&] { return ::open(path.c_str(), O_RDWR | O_CLOEXEC); }));
 }
