@@ -1,0 +1,202 @@
+// A producer that was stopped in the middle of a push, and a holder of leases that has half ended: neither stops the
+// others.
+
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <fstream>
+#include <future>
+#include <iterator>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "byte_queue_support.hpp"
+#include "memory/segment.hpp"
+#include "process_support.hpp"
+#include "queue/layout.hpp"
+#include "shoal/process.hpp"
+
+namespace {
+
+using namespace std::chrono_literals;
+using shoal::after;
+using shoal::byte_queue;
+using shoal::deadline;
+using shoal::lease;
+using shoal::no_waiting;
+using shoal::process;
+using shoal::queue_status;
+using shoal::record;
+using shoal::reserved_record;
+using shoal::test::becomes_readable;
+using shoal::test::eventually;
+using shoal::test::is_readable;
+using shoal::test::patience;
+using shoal::test::pop;
+using shoal::test::push;
+
+/// A process that was stopped while it pushed, until this object ends: then it is killed.
+class stopped_producer {
+ public:
+  explicit stopped_producer(byte_queue& queue)
+      : memory_(shoal::memory::segment::attach(queue.descriptors().segment, shoal::memory::segment_kind::queue)),
+        process_([this] {
+          auto& shared = *memory_.at<shoal::queue::control>(shoal::queue::control_offset);
+          if (shared.tail.lock.lock_until(after(patience)) == shoal::sync::lock_result::acquired) {
+            push(ready_, "stopped");
+            pop(never_);
+          }
+        }) {
+    EXPECT_EQ(pop(ready_), "stopped");
+  }
+  stopped_producer(const stopped_producer&) = delete;
+  stopped_producer& operator=(const stopped_producer&) = delete;
+  ~stopped_producer() {
+    process_.kill();
+    EXPECT_TRUE(process_.join().signaled());
+  }
+
+ private:
+  byte_queue ready_;
+  byte_queue never_;
+  shoal::memory::segment memory_;
+  process process_;
+};
+
+/// Calls `f` in another thread, and takes records without waiting, as long as there are any, until it has returned.
+/// @return how many could not be taken at once.
+template <class F>
+int refused_during(byte_queue& queue, F f) {
+  std::atomic<bool> has_ended = false;
+  std::thread other([&] {
+    f();
+    has_ended = true;
+  });
+  record got;
+  int refused = 0;
+  while (!has_ended) {
+    refused += queue.size() > 1 && queue.pop(got, no_waiting) != queue_status::ok ? 1 : 0;
+    std::this_thread::sleep_for(1ms);
+  }
+  other.join();
+  return refused;
+}
+
+/// Calls `f(until)` until it says something else than that it is to be called again.
+template <class F>
+queue_status patiently(F f, std::chrono::milliseconds limit) {
+  const deadline until = after(limit);
+  queue_status status{};
+  do {
+    status = f(until);
+  } while (status == queue_status::interrupted);
+  return status;
+}
+
+lease take_one_of(byte_queue& queue, int count) {
+  push(queue, "leased");
+  for (int i = 1; i < count; ++i) {
+    push(queue, "x");
+  }
+  lease taken;
+  EXPECT_EQ(queue.pop(taken, no_waiting), queue_status::ok);
+  return taken;
+}
+
+TEST(ByteQueueStopped, AProducerDoesNotStopConsumersWhileALeaseIsGivenBack) {
+  byte_queue queue;
+  lease taken = take_one_of(queue, 2'000);
+  {
+    const stopped_producer producer(queue);
+    const auto give_back = [&](deadline until) { return taken.give_back(until); };
+    EXPECT_EQ(refused_during(queue, [&] { EXPECT_EQ(patiently(give_back, 300ms), queue_status::timed_out); }), 0);
+    EXPECT_TRUE(taken.active());
+  }
+  EXPECT_EQ(patiently([&](deadline until) { return taken.give_back(until); }, patience), queue_status::ok);
+  EXPECT_EQ(pop(queue), "leased");
+}
+
+TEST(ByteQueueStopped, AProducerDoesNotStopConsumersWhileALeaseEndsNorItsEnd) {
+  byte_queue queue;
+  lease taken = take_one_of(queue, 4'000);
+  {
+    const stopped_producer producer(queue);
+    EXPECT_EQ(refused_during(queue, [&] { const lease ended = std::move(taken); }), 0);
+    record got;
+    while (queue.pop(got, no_waiting) == queue_status::ok) {
+      EXPECT_EQ(shoal::test::text_of(got), "x");
+    }
+  }
+  EXPECT_EQ(pop(queue), "leased");
+  EXPECT_EQ(queue.leased(), 0U);
+}
+
+TEST(ByteQueueStopped, AProducerDoesNotStopConsumersWhileTheQueueIsClosedClearedOrPolled) {
+  byte_queue queue;
+  lease taken = take_one_of(queue, 2'000);
+  const stopped_producer producer(queue);
+  std::size_t dropped = 0;
+  const auto close = [&](deadline until) { return queue.close(until); };
+  const auto clear = [&](deadline until) { return queue.clear(dropped, until); };
+  const auto poll = [&](deadline until) { return queue.start_polling(until); };
+  EXPECT_EQ(refused_during(queue, [&] { EXPECT_EQ(patiently(close, 120ms), queue_status::timed_out); }), 0);
+  EXPECT_EQ(refused_during(queue, [&] { EXPECT_EQ(patiently(clear, 120ms), queue_status::timed_out); }), 0);
+  EXPECT_EQ(refused_during(queue, [&] { EXPECT_EQ(patiently(poll, 120ms), queue_status::timed_out); }), 0);
+  EXPECT_EQ(dropped, 0U);
+  EXPECT_FALSE(queue.closed());
+  EXPECT_TRUE(taken.acknowledge());
+}
+
+TEST(ByteQueueStopped, AProducerMakesAReservationGiveUpAtItsDeadline) {
+  byte_queue queue;
+  const stopped_producer producer(queue);
+  reserved_record room;
+  EXPECT_EQ(queue.reserve(room, 100'000, no_waiting), queue_status::busy);
+  EXPECT_EQ(queue.reserve(room, 100'000, after(20ms)), queue_status::timed_out);
+}
+
+TEST(ByteQueueStopped, ALeaseHolderWhoseFirstThreadHasEndedDoesNotKeepAnEmptyQueueReadable) {
+  byte_queue queue;
+  byte_queue ready;
+  const int fd = queue.native_handle();
+  push(queue, "leased");
+  const pid_t holder = ::fork();
+  ASSERT_GE(holder, 0);
+  if (holder == 0) {
+    std::promise<void> took;
+    std::thread([&] {
+      lease taken;
+      (void)queue.pop(taken, after(patience));
+      took.set_value();
+      push(ready, "has it");
+      ::pause();
+    }).detach();
+    took.get_future().wait();
+    ::syscall(SYS_exit, 0);  // this thread alone
+  }
+  EXPECT_EQ(pop(ready), "has it");
+  // Its first thread is what /proc tells of it.
+  EXPECT_TRUE(eventually([&] {
+    std::ifstream file("/proc/" + std::to_string(holder) + "/stat");
+    return std::string(std::istreambuf_iterator<char>(file), {}).find(") Z ") != std::string::npos;
+  }));
+  EXPECT_FALSE(is_readable(fd));
+  for (int i = 0; i < 10; ++i) {
+    push(queue, "x");
+    EXPECT_TRUE(is_readable(fd));
+    EXPECT_EQ(pop(queue), "x");
+    EXPECT_FALSE(is_readable(fd));
+  }
+  ::kill(holder, SIGKILL);
+  EXPECT_TRUE(becomes_readable(fd));
+  EXPECT_EQ(::waitpid(holder, nullptr, 0), holder);
+  EXPECT_EQ(pop(queue), "leased");
+}
+
+}  // namespace
