@@ -161,6 +161,12 @@ TEST(ByteQueueStopped, AProducerMakesAReservationGiveUpAtItsDeadline) {
   EXPECT_EQ(queue.reserve(room, 100'000, after(20ms)), queue_status::timed_out);
 }
 
+/// It is what /proc tells of a process.
+bool first_thread_has_ended(pid_t process) {
+  std::ifstream file("/proc/" + std::to_string(process) + "/stat");
+  return std::string(std::istreambuf_iterator<char>(file), {}).find(") Z ") != std::string::npos;
+}
+
 TEST(ByteQueueStopped, ALeaseHolderWhoseFirstThreadHasEndedDoesNotKeepAnEmptyQueueReadable) {
   byte_queue queue;
   byte_queue ready;
@@ -181,11 +187,7 @@ TEST(ByteQueueStopped, ALeaseHolderWhoseFirstThreadHasEndedDoesNotKeepAnEmptyQue
     ::syscall(SYS_exit, 0);  // this thread alone
   }
   EXPECT_EQ(pop(ready), "has it");
-  // Its first thread is what /proc tells of it.
-  EXPECT_TRUE(eventually([&] {
-    std::ifstream file("/proc/" + std::to_string(holder) + "/stat");
-    return std::string(std::istreambuf_iterator<char>(file), {}).find(") Z ") != std::string::npos;
-  }));
+  EXPECT_TRUE(eventually([&] { return first_thread_has_ended(holder); }));
   EXPECT_FALSE(is_readable(fd));
   for (int i = 0; i < 10; ++i) {
     push(queue, "x");
@@ -197,6 +199,28 @@ TEST(ByteQueueStopped, ALeaseHolderWhoseFirstThreadHasEndedDoesNotKeepAnEmptyQue
   EXPECT_TRUE(becomes_readable(fd));
   EXPECT_EQ(::waitpid(holder, nullptr, 0), holder);
   EXPECT_EQ(pop(queue), "leased");
+}
+
+TEST(ByteQueueStopped, AProcessWhoseFirstThreadHasEndedCanTakeALease) {
+  byte_queue queue;
+  byte_queue ready;
+  push(queue, "leased");
+  const pid_t holder = ::fork();
+  ASSERT_GE(holder, 0);
+  if (holder == 0) {
+    std::thread([&] {
+      lease taken;
+      const bool is_right = eventually([] { return first_thread_has_ended(::getpid()); }) &&
+                            queue.pop(taken, after(patience)) == queue_status::ok && taken.acknowledge();
+      push(ready, is_right ? "took it" : "could not");
+      ::_exit(0);
+    }).detach();
+    ::syscall(SYS_exit, 0);  // this thread alone
+  }
+  EXPECT_EQ(pop(ready), "took it");
+  EXPECT_EQ(::waitpid(holder, nullptr, 0), holder);
+  EXPECT_EQ(queue.leased(), 0U);
+  EXPECT_TRUE(queue.empty());
 }
 
 }  // namespace
