@@ -158,16 +158,15 @@ def test_locks_and_events_travel(context: Any) -> None:
     child.join()
 
 
-def test_many_locks_of_one_arena_travel_together() -> None:
+def test_many_locks_travel_with_the_few_descriptors_of_their_arenas() -> None:
     through = shoal.Queue()
     locks = [shoal.Lock() for _ in range(300)]
     locks[123].acquire()
-    through.put(bytes(100_000))  # the first large record takes a descriptor of its own
-    through.get(timeout=PATIENCE)
     through.put(locks)
     before = len(open_descriptors())
     received = through.get(timeout=PATIENCE)
-    assert len(open_descriptors()) <= before + 1
+    # Their arena, or two if they lie where one ends; and the queue's owner of its first large record.
+    assert len(open_descriptors()) <= before + 3
     assert [index for index, lock in enumerate(received) if not lock.acquire(block=False)] == [123]
 
 
