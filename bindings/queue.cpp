@@ -216,7 +216,11 @@ void construct(object_queue* self, std::ptrdiff_t maxsize, std::ptrdiff_t maxbyt
     return;
   }
   if (descriptors->size() != 2 && descriptors->size() != 3) {
-    throw nb::value_error("descriptors of a queue are two, or three if it is bounded");
+    PyErr_Format(
+        PyExc_ValueError,
+        "%zu descriptors were given; a queue has two, a bounded one three: pass all that its descriptors() gave",
+        descriptors->size());
+    throw nb::python_error();
   }
   const int room = descriptors->size() == 3 ? descriptors->at(2) : -1;
   new (self) object_queue(byte_queue::attach({descriptors->at(0), descriptors->at(1), room}));

@@ -355,11 +355,17 @@ void chunk_heap::trim(chunk& unused) const noexcept {
   const auto idle = static_cast<std::int64_t>(shared_->resident.load(std::memory_order_relaxed)) - backlog -
                     static_cast<std::int64_t>(shared_->lent.load(std::memory_order_relaxed));
   const std::uint64_t there = unused.resident.load(std::memory_order_relaxed);
-  if (there == 0 || idle <= static_cast<std::int64_t>(most_idle) || !segment_->punch(unused.offset, there)) {
+  if (there == 0 || idle <= static_cast<std::int64_t>(most_idle)) {
     return;
   }
-  unused.resident.store(0, std::memory_order_relaxed);
-  shared_->resident.fetch_sub(there, std::memory_order_relaxed);
+  // First, since who took a chunk for populated that is not any more would be killed at the first touch when there is
+  // no memory. The other way round memory is asked for that is there already.
+  unused.resident.store(0, std::memory_order_release);
+  if (segment_->punch(unused.offset, there)) {
+    shared_->resident.fetch_sub(there, std::memory_order_relaxed);
+  } else {
+    unused.resident.store(there, std::memory_order_relaxed);
+  }
 }
 
 void chunk_heap::trim_left(std::uint32_t left, std::uint32_t now) const {

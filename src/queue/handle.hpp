@@ -9,6 +9,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "queue/gather.hpp"
 #include "queue/shared_queue.hpp"
 #include "shoal/byte_queue.hpp"
 #include "sync/spin.hpp"
@@ -31,15 +32,14 @@ class handle : public std::enable_shared_from_this<handle> {
   // ---- Producers.
 
   queue_status push(encoding tag, std::span<const const_bytes> parts, deadline until) {
-    std::size_t size = 0;
-    for (const const_bytes part : parts) {
-      size += part.size();
-    }
+    const std::size_t size = queue::gathered_size(parts);
     return size < byte_queue::large ? push_small(tag, parts, until) : push_large(tag, parts, size, until);
   }
 
   queue_status push_many(std::span<const outgoing_record> records, std::size_t& pushed, deadline until) {
-    const auto is_large = [](const outgoing_record& one) { return size_of(one.parts) >= byte_queue::large; };
+    const auto is_large = [](const outgoing_record& one) {
+      return queue::gathered_size(one.parts) >= byte_queue::large;
+    };
     auto next_large = records.begin();
     while (!records.empty()) {
       if (next_large <= records.begin()) {
@@ -49,7 +49,7 @@ class handle : public std::enable_shared_from_this<handle> {
       std::size_t count = 0;
       queue_status status = queue_status::ok;
       if (small == 0) {
-        status = push_large(records[0].tag, records[0].parts, size_of(records[0].parts), until);
+        status = push_large(records[0].tag, records[0].parts, queue::gathered_size(records[0].parts), until);
         count = status == queue_status::ok ? 1 : 0;
       } else {
         status = pushed_to_room([&] { return queue_.push_many(records.first(small), count, until); }, count, until);
@@ -234,14 +234,6 @@ class handle : public std::enable_shared_from_this<handle> {
   }
 
  private:
-  static std::size_t size_of(std::span<const const_bytes> parts) {
-    std::size_t size = 0;
-    for (const const_bytes part : parts) {
-      size += part.size();
-    }
-    return size;
-  }
-
   template <class InPlace>
   static std::shared_ptr<const queue::holder> owner_of(const InPlace& in_place) {
     return std::static_pointer_cast<const queue::holder>(in_place.holder_);
@@ -327,13 +319,7 @@ class handle : public std::enable_shared_from_this<handle> {
       pass_on(queue_.space(), true);
       throw;
     }
-    std::byte* to = made.bytes.data();
-    for (const const_bytes part : parts) {
-      if (!part.empty()) {
-        std::memcpy(to, part.data(), part.size());
-        to += part.size();
-      }
-    }
+    queue::gather(made.bytes.data(), parts);
     try {
       const queue_status status = push_reserved(made, tag, until);
       if (status != queue_status::ok) {

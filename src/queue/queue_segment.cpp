@@ -85,6 +85,12 @@ queue_segment::queue_segment(int descriptor) : memory_(attach(descriptor)) {
 queue_segment::~queue_segment() { mapped_queues.fetch_sub(1, std::memory_order_relaxed); }
 
 os::event_fd attach_event_fd(int descriptor, const char* which) {
+  if (descriptor < 0) {
+    throw error(errc::not_a_segment,
+                std::string("the ") + which + " descriptor of a Shoal queue is " + std::to_string(descriptor) +
+                    ", expected an eventfd: a queue has two descriptors, a bounded one three. Pass "
+                    "all that its descriptors() gave.");
+  }
   os::file_descriptor fd = os::file_descriptor::duplicate(descriptor);
   char target[64] = {};
   const std::string link = "/proc/self/fd/" + std::to_string(descriptor);

@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "os/forks.hpp"
-#include "queue/shared_queue_parts.hpp"
+#include "queue/under_lock.hpp"
 #include "shoal/error.hpp"
 
 namespace shoal::queue {

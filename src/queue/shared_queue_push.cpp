@@ -1,24 +1,13 @@
 // The producers' end of shared_queue.
 
-#include <cstring>
 #include <new>
 #include <utility>
 
-#include "queue/shared_queue_parts.hpp"
+#include "queue/gather.hpp"
+#include "queue/under_lock.hpp"
 #include "shoal/error.hpp"
 
 namespace shoal::queue {
-namespace {
-
-std::size_t size_of(std::span<const const_bytes> parts) {
-  std::size_t size = 0;
-  for (const const_bytes part : parts) {
-    size += part.size();
-  }
-  return size;
-}
-
-}  // namespace
 
 shared_queue::outcome shared_queue::push(const outgoing_record& what, deadline until) {
   tail_end& tail = control_->tail;
@@ -33,7 +22,7 @@ shared_queue::outcome shared_queue::push(const outgoing_record& what, deadline u
   if (is_bounded() && !has_room(tail.pushed.count(), at.bytes)) {
     return outcome::not_now;
   }
-  append(at, what, size_of(what.parts));
+  append(at, what, gathered_size(what.parts));
   tail.pushed.prepare(at);
   ready_.raise_if_polled();
   tail.pushed.commit(1);  // COMMIT
@@ -59,7 +48,7 @@ shared_queue::outcome shared_queue::push_many(std::span<const outgoing_record> r
       break;
     }
     try {
-      append(at, what, size_of(what.parts));
+      append(at, what, gathered_size(what.parts));
     } catch (...) {
       if (appended == 0) {
         throw;
@@ -112,13 +101,7 @@ void shared_queue::append(position& at, const outgoing_record& what, std::size_t
   }
   std::byte* to = heap_.data(*in) + at.offset;
   *reinterpret_cast<record_header*>(to) = record_header{size} << 8 | static_cast<std::uint8_t>(what.tag);
-  to += sizeof(record_header);
-  for (const const_bytes part : what.parts) {
-    if (!part.empty()) {
-      std::memcpy(to, part.data(), part.size());
-      to += part.size();
-    }
-  }
+  gather(to + sizeof(record_header), what.parts);
   // Nothing follows a large record in its chunk: who borrows the record has the chunk to himself.
   at.offset = is_large(size) ? in->size : at.offset + space;
   at.bytes += space;

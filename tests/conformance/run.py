@@ -202,10 +202,13 @@ def run_parts(parts, at_a_time, results):
     known = known_failures()
     verdicts = []
     with ThreadPoolExecutor(at_a_time) as runners:
-        for part, outcomes in zip(parts, runners.map(lambda part: run_part(part, results), parts), strict=True):
-            found = list(judge(part, outcomes, known))
+        for part, results_of_part in zip(parts, runners.map(lambda part: run_part(part, results), parts), strict=True):
+            found = list(judge(part, results_of_part, known))
             verdicts += found
-            counts = sorted(Counter(verdict.outcome for verdict in found).items())
+            outcomes = (
+                "excepted" if verdict.good and verdict.outcome == "failed" else verdict.outcome for verdict in found
+            )
+            counts = sorted(Counter(outcomes).items())
             print(f"   {part}: {', '.join(f'{count} {outcome}' for outcome, count in counts)}", flush=True)
             for verdict in found:
                 if not verdict.good:

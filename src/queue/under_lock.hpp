@@ -7,7 +7,7 @@
 
 #include "queue/shared_queue.hpp"
 
-// What the parts of shared_queue have in common.
+// What shared_queue works with while it holds its locks.
 namespace shoal::queue {
 
 // Bytes copied under one lock, roughly.
