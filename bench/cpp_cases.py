@@ -13,7 +13,11 @@ BOOST = "Boost.Interprocess message_queue"
 SPSC = "boost::lockfree::spsc_queue"
 ATOMIC = "atomic_queue"
 
+ROBUST = "robust pthread_mutex_t"
+
 MEGABYTES = Unit("MB", Kind.AMOUNT)
+PERCENT = Unit("%", Kind.AMOUNT)
+MILLISECONDS = Unit("ms", Kind.AMOUNT, 1e3)
 GIGABYTES = Unit("GB/s", scale=MIB / 1e9)
 
 BURST = 2 * 1024 * MIB
@@ -140,9 +144,36 @@ def cost_cases(programs: Programs) -> Iterator[Case]:
         )
 
 
+def lock_cases(programs: Programs) -> Iterator[Case]:
+    def locks(name: str, *arguments: str) -> Contestant:
+        return programs.contestant(name, "locks", *arguments)
+
+    for what, target in (("uncontended", 1 / 1.2), ("contended", 1.0)):
+        yield Case(
+            f"sync.cpp.mutex.{what}",
+            names.NANOSECONDS,
+            locks(SUBJECT, what, "mutex"),
+            [locks(ROBUST, what, "robust")],
+            {ROBUST: target},
+        )
+    yield Case("sync.cpp.mutex.create", names.NANOSECONDS, locks(SUBJECT, "create"), limit=2000.0)
+    yield Case(
+        "sync.cpp.condition.hand_over",
+        names.MICROSECONDS,
+        locks(SUBJECT, "hand_over", "condition"),
+        [locks(names.BARE_FUTEX, "hand_over", "futex")],
+        {names.BARE_FUTEX: 1 / 1.2},
+    )
+    yield Case("sync.cpp.barrier", names.MICROSECONDS, locks(SUBJECT, "barrier"))
+    # How fair the mutex is to two processes that do nothing but lock it. Nothing is promised.
+    yield Case("sync.cpp.mutex.smaller_share", PERCENT, locks(SUBJECT, "share"), count=1_000_000)
+    yield Case("sync.cpp.mutex.longest_wait", MILLISECONDS, locks(SUBJECT, "longest_wait"), count=1_000_000)
+
+
 def cpp_cases(folder: Path) -> Iterator[Case]:
     programs = Programs(folder)
     yield from throughput_cases(programs)
     yield from round_trip_cases(programs)
     yield from large_record_cases(programs)
     yield from cost_cases(programs)
+    yield from lock_cases(programs)

@@ -99,13 +99,31 @@ def queue_cost_cases() -> Iterator[Case]:
         )
 
 
+def sync_cases() -> Iterator[Case]:
+    for name, what, target in (
+        ("lock.uncontended", "lock", 2.0),
+        ("lock.with", "with", 2.0),
+        ("event.is_set", "event", 5.0),
+        ("value.increment", "value", 3.0),
+        ("value.add", "add", 20.0),
+    ):
+        subject, *peers = contestants("sync_calls.py", what, peers=(STANDARD,))
+        yield Case(f"sync.python.{name}", CALLS, subject, peers, beside_standard(target))
+    for code in ("b", "c", "i", "d"):
+        for access in ("get", "set"):
+            subject, *peers = contestants("sync_calls.py", f"{access}:{code}", peers=(STANDARD,))
+            name = f"sync.python.array_1MB.{access}.{code}"
+            yield Case(name, names.MICROSECONDS, subject, peers, beside_standard(5.0))
+    for what in ("condition", "barrier"):
+        subject, *peers = contestants("sync_hand_over.py", what, peers=(STANDARD,))
+        yield Case(f"sync.python.{what}.hand_over", names.MICROSECONDS, subject, peers, beside_standard(1.5))
+
+
 def other_cases() -> Iterator[Case]:
     for name, program, argument, unit in (
         ("pool.python.map.chunk1", "pool_map.py", "1", TASKS),
         ("pool.python.map.default", "pool_map.py", "default", TASKS),
         ("process.python.start_join.fork", "process_start_join.py", "fork", names.MICROSECONDS),
-        ("sync.python.lock.uncontended", "sync_calls.py", "lock", CALLS),
-        ("sync.python.event.is_set", "sync_calls.py", "event", CALLS),
     ):
         subject, *peers = contestants(program, argument, peers=(STANDARD,))
         yield Case(name, unit, subject, peers)
@@ -114,4 +132,5 @@ def other_cases() -> Iterator[Case]:
 def python_cases() -> Iterator[Case]:
     yield from throughput_cases()
     yield from queue_cost_cases()
+    yield from sync_cases()
     yield from other_cases()

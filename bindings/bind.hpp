@@ -9,7 +9,14 @@ void bind_errors(nanobind::module_& module);
 void bind_codec(nanobind::module_& module);
 void bind_received_buffer(nanobind::module_& module);
 void bind_queue(nanobind::module_& module);
-void bind_synchronize(nanobind::module_& module);
+void bind_locks(nanobind::module_& module);
+void bind_semaphore(nanobind::module_& module);
+void bind_event(nanobind::module_& module);
+void bind_condition(nanobind::module_& module);
+void bind_barrier(nanobind::module_& module);
+void bind_debug(nanobind::module_& module);
+void bind_shared_block(nanobind::module_& module);
+void bind_synchronized(nanobind::module_& module);
 void bind_work_queue(nanobind::module_& module);
 void bind_process(nanobind::module_& module);
 

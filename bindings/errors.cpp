@@ -43,6 +43,7 @@ PyObject* type_of(const shoal::error& failure) {
       return types().corrupt_record;
     case errc::closed:
     case errc::unknown_function:
+    case errc::broken_barrier:
       break;
   }
   return types().process_error;

@@ -10,12 +10,18 @@ NB_MODULE(_core, module) {
   nanobind::set_leak_warnings(false);
   module.doc() = "The native core: handles on shared objects, without Python-level conveniences.";
   module.attr("__version__") = SHOAL_VERSION;
-  module.attr("__version__") = SHOAL_VERSION;
   bind_errors(module);
   bind_codec(module);
   bind_received_buffer(module);
   bind_queue(module);
-  bind_synchronize(module);
+  bind_locks(module);
+  bind_semaphore(module);
+  bind_event(module);
+  bind_condition(module);
+  bind_barrier(module);
+  bind_debug(module);
+  bind_shared_block(module);
+  bind_synchronized(module);
   bind_work_queue(module);
   bind_process(module);
 }

@@ -27,6 +27,8 @@ class category final : public std::error_category {
         return "closed";
       case errc::unknown_function:
         return "function unknown to this process";
+      case errc::broken_barrier:
+        return "broken barrier";
     }
     return "unknown Shoal error " + std::to_string(code);
   }

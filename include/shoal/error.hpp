@@ -15,6 +15,7 @@ enum class errc {
   wrong_type,         ///< a well-formed record that holds another type than was asked for
   closed,             ///< the object was closed and can take no more
   unknown_function,   ///< a function sent to a process that has not loaded its code
+  broken_barrier,     ///< a barrier at which a thread has died, or which was aborted, reset or not met in time
 };
 
 [[nodiscard]] const std::error_category& shoal_category() noexcept;

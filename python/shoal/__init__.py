@@ -7,7 +7,8 @@ is which).
 
 from __future__ import annotations
 
-from typing import Any
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from shoal import _core, _stdlib, alias
 from shoal._core import Lease
@@ -15,30 +16,33 @@ from shoal.context import Process as Process
 from shoal.context import _default_context
 from shoal.errors import AuthenticationError as AuthenticationError
 from shoal.errors import BufferTooShort as BufferTooShort
-from shoal.errors import CorruptRecord, SegmentError, ShutDown, WorkerDied
+from shoal.errors import CorruptRecord, LockTimeout, OwnerDied, SegmentError, ShutDown, WorkerDied
 from shoal.errors import ProcessError as ProcessError
 from shoal.errors import TimeoutError as TimeoutError
 from shoal.pool import Pool as Pool
 from shoal.queues import JoinableQueue as JoinableQueue
 from shoal.queues import Queue as Queue
 from shoal.queues import SimpleQueue as SimpleQueue
+from shoal.sharedctypes import Array as Array
+from shoal.sharedctypes import RawArray as RawArray
+from shoal.sharedctypes import RawValue as RawValue
+from shoal.sharedctypes import Value as Value
+from shoal.synchronize import Barrier as Barrier
+from shoal.synchronize import BoundedSemaphore as BoundedSemaphore
+from shoal.synchronize import Condition as Condition
 from shoal.synchronize import Event as Event
 from shoal.synchronize import Lock as Lock
+from shoal.synchronize import RLock as RLock
+from shoal.synchronize import Semaphore as Semaphore
+
+if TYPE_CHECKING:
+    from shoal import debug as debug
 
 __version__ = _core.__version__
 
 # The functions of a module, as in multiprocessing, are the methods of the context with the program's start method.
-Array = _default_context.Array
-Barrier = _default_context.Barrier
-BoundedSemaphore = _default_context.BoundedSemaphore
-Condition = _default_context.Condition
 Manager = _default_context.Manager
 Pipe = _default_context.Pipe
-RLock = _default_context.RLock
-RawArray = _default_context.RawArray
-RawValue = _default_context.RawValue
-Semaphore = _default_context.Semaphore
-Value = _default_context.Value
 active_children = _default_context.active_children
 allow_connection_pickling = _default_context.allow_connection_pickling
 cpu_count = _default_context.cpu_count
@@ -60,6 +64,8 @@ __all__ = [
     *_stdlib.public_names,
     "CorruptRecord",
     "Lease",
+    "LockTimeout",
+    "OwnerDied",
     "SegmentError",
     "ShutDown",
     "WorkerDied",
@@ -67,6 +73,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "debug":  # few programs need it
+        return importlib.import_module("shoal.debug")
     return _stdlib.missing_attribute(__name__, _stdlib.package, name)
 
 

@@ -6,7 +6,7 @@ process attaches to it through the descriptors that it has inherited or received
 Any process may be killed at any instruction: the others go on.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Generic, Literal, overload
 
 from typing_extensions import Self, TypeVar
@@ -161,25 +161,43 @@ class Lease(Generic[_T]):
     def __enter__(self) -> Self: ...
     def __exit__(self, *args: object) -> None: ...
 
-class SemLock:
-    """A lock that any thread of any process may release: the interface that multiprocessing expects of a `_semlock`."""
+class _OwnedLock:
+    """What Lock and RLock have in common; not a class of the module."""
 
-    def __init__(self, *, attach: tuple[int, int] | None = None) -> None:
-        """Make a free lock, or attach to the one at location() of another process."""
+    def __init__(self, *, label: str = "", recovers: bool = False, attach: tuple[int, int] | None = None) -> None:
+        """Make a free lock, or attach to the one at location() of another process.
 
-    def acquire(self, block: bool = True, timeout: float | None = None) -> bool:
-        """Take the lock, waiting while it is held; False if it stayed held."""
+        `recovers`: the death of a holder is not told by this handle.
+        """
+
+    def acquire(self, block: bool = True, timeout: float | None = None, *, raises: bool = False) -> bool:
+        """Take the lock, waiting while it is held; False if it stayed held, or LockTimeout with `raises`.
+
+        Raises OwnerDied, with the lock held, if the process that held it has died.
+        """
 
     def release(self) -> None:
-        """Free the lock. Raises ValueError if it is free."""
+        """Free the lock, or undo one acquire() of an RLock.
 
-    def __enter__(self) -> bool: ...
+        Raises ValueError if it is a Lock that is free, AssertionError if it is an RLock that this thread does not hold.
+        """
+
+    def __enter__(self) -> bool:
+        """Take the lock. Raises OwnerDied without the lock held."""
+
     def __exit__(self, *args: object) -> None: ...
+    def locked(self) -> bool:
+        """Whether somebody holds it."""
+
+    @property
+    def label(self) -> str: ...
+    @property
+    def _recovers(self) -> bool: ...
     def _is_mine(self) -> bool:
         """Whether this thread holds it."""
 
     def _count(self) -> int:
-        """1 if a thread of this process holds it."""
+        """How often a thread of this process has acquired it."""
 
     def _get_value(self) -> int:
         """1 if it is free."""
@@ -187,8 +205,87 @@ class SemLock:
     def _is_zero(self) -> bool:
         """Whether somebody holds it."""
 
+    def _holder(self) -> tuple[int, int, int, bool] | None:
+        """Process, thread, since when on the monotonic clock in nanoseconds, and whether the thread lives."""
+
+    def _waiting(self) -> int:
+        """How many threads wait for it."""
+
     def location(self) -> tuple[int, int]:
         """The descriptor of the arena it lives in, and its slot there, which nobody else is given from now on."""
+
+class Lock(_OwnedLock):
+    """A lock that any thread of any process may release, and that is free when the process of its holder dies."""
+
+class RLock(_OwnedLock):
+    """The same, recursive: its thread may acquire it again, and nobody else may release it."""
+
+class Semaphore:
+    """Units that any thread of any process may acquire and release."""
+
+    def __init__(self, units: int, most: int, *, attach: tuple[int, int] | None = None) -> None:
+        """Make one, or attach to the one at location() of another process (then the numbers do not matter)."""
+
+    def acquire(self, block: bool = True, timeout: float | None = None) -> bool:
+        """Take a unit, waiting while there is none; False if none came."""
+
+    def release(self) -> None:
+        """Give a unit back. Raises ValueError if that would be more than there may be."""
+
+    def __enter__(self) -> bool: ...
+    def __exit__(self, *args: object) -> None: ...
+    def locked(self) -> bool:
+        """Whether no unit is free."""
+
+    def get_value(self) -> int:
+        """How many units are free."""
+
+    @property
+    def maxvalue(self) -> int: ...
+    def _is_mine(self) -> bool:
+        """Whether this thread was the last of this process to acquire one, and not all have been released."""
+
+    def _count(self) -> int:
+        """How many more this process has acquired than released."""
+
+    def _get_value(self) -> int: ...
+    def _is_zero(self) -> bool: ...
+    def location(self) -> tuple[int, int]:
+        """As Lock.location."""
+
+class Condition:
+    """A line of threads that wait to be notified."""
+
+    def __init__(self, lock: Any, *, attach: tuple[int, int] | None = None) -> None:
+        """Make one, or attach to the one at location() of another process."""
+
+    def acquire(self, block: bool = True, timeout: float | None = None) -> bool:
+        """That of the lock."""
+
+    def release(self) -> None:
+        """That of the lock."""
+
+    def __enter__(self) -> bool: ...
+    def __exit__(self, *args: object) -> None: ...
+    def wait(self, timeout: float | None = None) -> bool:
+        """Release the lock, wait to be notified, and acquire the lock again; False if nobody has notified in time.
+
+        Raises AssertionError if this thread does not hold the lock, OwnerDied as acquire(), with the lock held.
+        """
+
+    def notify(self, n: int = 1) -> None:
+        """Notify up to n of those who wait. Raises AssertionError if this thread does not hold the lock."""
+
+    def notify_all(self) -> None:
+        """Notify all who wait. Raises AssertionError if this thread does not hold the lock."""
+
+    @property
+    def _lock(self) -> Any: ...
+    def _waiting(self) -> int:
+        """How many wait and were not notified."""
+
+    def location(self) -> tuple[int, int]:
+        """As Lock.location."""
 
 class Event:
     """A flag that can be waited for."""
@@ -203,7 +300,53 @@ class Event:
         """Wait until it is set; False if it stayed cleared."""
 
     def location(self) -> tuple[int, int]:
-        """As SemLock.location."""
+        """As Lock.location."""
+
+class Barrier:
+    """A point that a number of threads reach together."""
+
+    def __init__(
+        self,
+        parties: int,
+        action: Callable[[], object] | None,
+        timeout: float | None,
+        *,
+        attach: tuple[int, int] | None = None,
+    ) -> None:
+        """Make one, or attach to the one at location() of another process (then `parties` does not matter)."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait until all have come; how many came before this one. Raises BrokenBarrierError."""
+
+    def abort(self) -> None:
+        """Break the barrier: those who wait or come get BrokenBarrierError."""
+
+    def reset(self) -> None:
+        """Make it as new; those who wait get BrokenBarrierError."""
+
+    @property
+    def parties(self) -> int: ...
+    @property
+    def n_waiting(self) -> int:
+        """How many wait."""
+
+    @property
+    def broken(self) -> bool: ...
+    @property
+    def _action(self) -> Callable[[], object] | None: ...
+    @property
+    def _timeout(self) -> float | None: ...
+    def location(self) -> tuple[int, int]:
+        """As Lock.location."""
+
+def survey_locks(process: int | None) -> list[dict[str, Any]]:
+    """All locks and the like in the arenas of a process, None: this one's. See lock_survey.hpp for what is told.
+
+    Raises OSError if this process may not look at that one, or there is none.
+    """
+
+def processes_with_locks(process: int | None) -> list[int]:
+    """The processes that have used what is in these arenas and live; some may come several times."""
 
 class WorkQueue:
     """Tasks from an owner to worker processes, and exactly one outcome of each back.
@@ -283,3 +426,74 @@ def decode(encoding: int, data: bytes) -> Any:
 
 def set_error_types(types: dict[str, type[Exception]]) -> None:
     """Say which exceptions to raise: "SegmentError", "CorruptRecord", "ProcessError" and "ShutDown"."""
+
+class SharedBlock:
+    """Shared memory, zero at first: `size` bytes, offered as a buffer. Pages of a large one are allocated when touched.
+
+    Raises OSError or MemoryError if no memory or descriptor is left, SegmentError if `attach` is no such block.
+    """
+
+    def __init__(self, size: int, *, attach: tuple[int, int] | None = None) -> None: ...
+    def __len__(self) -> int: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+    def location(self) -> tuple[int, int]:
+        """The descriptor of its arena and its place there. Afterwards the memory is not used for anything else."""
+
+class SynchronizedBase:
+    """A ctypes object and the lock that guards it."""
+
+    # What multiprocessing has as attributes of an instance.
+    acquire: Any
+    release: Any
+    @property
+    def _obj(self) -> Any: ...
+    @property
+    def _lock(self) -> Any: ...
+    def _bind(self, obj: Any, lock: Any, block: SharedBlock | None, code: str | None, count: int, /) -> None:
+        """For __init__, once. `block` is None if only ctypes knows how to use the object; `count` -1 if it is no array.
+
+        `code` is the `_type_` of the object, or of its elements.
+        """
+
+    def get_obj(self) -> Any:
+        """The ctypes object; using it does not take the lock."""
+
+    def get_lock(self) -> Any: ...
+    def __enter__(self) -> Any: ...
+    def __exit__(self, *raised: object) -> None: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+    def _get_field(self, name: str, /) -> Any:
+        """An attribute of the ctypes object, read with the lock held."""
+
+    def _set_field(self, name: str, value: Any, /) -> None: ...
+
+class SynchronizedValue(SynchronizedBase):
+    """One object. Reading and writing `value` takes the lock; the methods are single steps that do without it."""
+
+    value: Any
+    def add(self, x: float, /) -> None:
+        """Add; wraps around as ctypes does. Raises TypeError if this is no number, or `x` is not of its kind."""
+
+    def fetch_add(self, x: float, /) -> Any:
+        """As `add`; returns what was there before."""
+
+    def compare_exchange(self, expected: float, desired: float) -> bool:
+        """Replace what equals `expected`; returns whether it did."""
+
+class SynchronizedArray(SynchronizedBase):
+    """An array. Reading and writing elements and slices takes the lock; the methods are single steps without it."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, i: Any, /) -> Any: ...
+    def __setitem__(self, i: Any, value: Any, /) -> None: ...
+    def add(self, index: int, x: float) -> None:
+        """Add to an element; wraps around as ctypes does. Raises IndexError, or TypeError as that of a value."""
+
+    def fetch_add(self, index: int, x: float) -> Any:
+        """As `add`; returns what was there before."""
+
+    def compare_exchange(self, index: int, expected: float, desired: float) -> bool:
+        """Replace an element that equals `expected`; returns whether it did."""
+
+def fill_block(block: SharedBlock, code: str, values: Any, count: int) -> bool:
+    """Convert `count` values of that type into a block; False if ctypes has to do it."""

@@ -17,7 +17,6 @@ import contextlib
 import errno
 import itertools
 import os
-import secrets
 import signal
 import socket
 import struct
@@ -166,7 +165,7 @@ class _Offer:
     """Duplicates of the descriptors behind one shared object, open while a handle or an unused ticket refers to it."""
 
     def __init__(self, descriptors: Sequence[int]) -> None:
-        self.secret = secrets.token_bytes(_SECRET_SIZE)
+        self.secret = os.urandom(_SECRET_SIZE)
         self.numbers = itertools.count()
         self.descriptors: list[int] = []
         for descriptor in descriptors:
@@ -213,7 +212,7 @@ class _Sender:
     def _start(self) -> None:
         listener = _with_room(_new_socket)
         # In the abstract namespace: nothing to be left behind in the file system. Everybody can see the name, though.
-        address = b"\0shoal:handles:" + secrets.token_hex(16).encode()
+        address = b"\0shoal:handles:" + os.urandom(_SECRET_SIZE).hex().encode()
         listener.settimeout(None)
         listener.bind(address)
         listener.listen(4096)

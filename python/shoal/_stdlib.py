@@ -20,6 +20,7 @@ import multiprocessing.spawn
 import multiprocessing.synchronize
 import multiprocessing.util
 from importlib.machinery import ModuleSpec, PathFinder
+from importlib.util import module_from_spec
 from typing import Any
 
 package: Any = multiprocessing
@@ -40,6 +41,21 @@ _search_path = list(package.__path__)
 def submodule(name: str) -> Any:
     """The standard library's `multiprocessing.<name>`, one that shoal does not replace; imported at its first use."""
     return importlib.import_module(f"multiprocessing.{name}")
+
+
+def replaced_submodule(name: str) -> Any:
+    """The standard library's `multiprocessing.<name>` where that name may mean shoal's; imported at its first use."""
+    if name not in _replaced_submodules:
+        spec = find_submodule(name)
+        assert spec is not None
+        assert spec.loader is not None
+        module = module_from_spec(spec)
+        spec.loader.exec_module(module)
+        _replaced_submodules[name] = module
+    return _replaced_submodules[name]
+
+
+_replaced_submodules: dict[str, Any] = {}
 
 
 def find_submodule(name: str) -> ModuleSpec | None:

@@ -19,7 +19,7 @@ from shoal import _stdlib
 
 __all__ = ["install", "installed"]
 
-_REPLACED = ("context", "pool", "queues", "synchronize")
+_REPLACED = ("context", "pool", "queues", "sharedctypes", "synchronize")
 
 _prepare_child = _stdlib.spawn.get_preparation_data
 

@@ -1,8 +1,7 @@
 """Processes and contexts, as in `multiprocessing.context`.
 
 A context is a start method together with everything that depends on it. What Shoal has is a class attribute here:
-`ctx.Lock` is `shoal.Lock` itself. The rest are the standard library's methods, which build on the former:
-`ctx.Condition(ctx.Lock())` works.
+`ctx.Lock` is `shoal.Lock` itself. The rest are the standard library's methods.
 
 There is one start method for each program: `set_start_method` of shoal and of the standard library set the same one.
 """
@@ -11,13 +10,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from shoal import _stdlib, pool, queues, synchronize
+from shoal import _stdlib, pool, queues, sharedctypes, synchronize
 
 if TYPE_CHECKING:
     from multiprocessing import context as _standard
-    from multiprocessing.synchronize import Lock, RLock
-
-    _AnyLock = synchronize.Lock | Lock | RLock
 else:
     _standard = _stdlib.context
 
@@ -81,15 +77,20 @@ class ForkServerProcess(_standard.ForkServerProcess):
 class BaseContext(_standard.BaseContext):
     """What contexts have in common."""
 
+    Array = sharedctypes.Array  # type: ignore[assignment]
+    Barrier = synchronize.Barrier  # type: ignore[assignment]
+    BoundedSemaphore = synchronize.BoundedSemaphore  # type: ignore[assignment]
+    Condition = synchronize.Condition  # type: ignore[assignment]
     Event = synchronize.Event  # type: ignore[assignment]
     JoinableQueue = queues.JoinableQueue  # type: ignore[assignment]
     Lock = synchronize.Lock  # type: ignore[assignment]
     Queue = queues.Queue  # type: ignore[assignment]
+    RLock = synchronize.RLock  # type: ignore[assignment]
+    RawArray = staticmethod(sharedctypes.RawArray)
+    RawValue = staticmethod(sharedctypes.RawValue)
+    Semaphore = synchronize.Semaphore  # type: ignore[assignment]
     SimpleQueue = queues.SimpleQueue  # type: ignore[assignment]
-
-    if TYPE_CHECKING:
-
-        def Condition(self, lock: _AnyLock | None = None) -> synchronize.Condition: ...  # noqa: N802
+    Value = sharedctypes.Value  # type: ignore[assignment]
 
     @property
     def Pool(self) -> type[pool.Pool]:  # type: ignore[override]  # noqa: N802

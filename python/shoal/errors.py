@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import sys
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,8 @@ __all__ = [
     "AuthenticationError",
     "BufferTooShort",
     "CorruptRecord",
+    "LockTimeout",
+    "OwnerDied",
     "ProcessError",
     "SegmentError",
     "ShutDown",
@@ -64,6 +67,38 @@ class WorkerDied(ProcessError):  # noqa: N818
         self.exitcode = exitcode
         self.worker = worker
         self.task = task
+
+
+class OwnerDied(ProcessError):  # noqa: N818
+    """Raised by `acquire` of a lock whose holder has died: what it guards may be half changed.
+
+    `acquire` has got the lock all the same: the caller holds it, and releases it once what it guards is right again. A
+    `with` statement has not, since its block is not entered: it has given the lock back. In both cases nobody else is
+    told.
+
+    `pid` is the process that has died and `thread` the thread of it (its system-wide number) that held the lock;
+    `exitcode` how it ended (negative: the signal that killed it), which is known of children of this process; `label`
+    the lock's. What is not known is None.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        pid: int | None = None,
+        exitcode: int | None = None,
+        thread: int | None = None,
+        label: str = "",
+    ) -> None:
+        super().__init__(message)
+        self.pid = pid
+        self.exitcode = exitcode
+        self.thread = thread
+        self.label = label
+
+
+class LockTimeout(TimeoutError, builtins.TimeoutError):  # noqa: N818
+    """Raised by `acquire(timeout=..., raises=True)`; says who holds the lock. Both kinds of TimeoutError."""
 
 
 _core.set_error_types(

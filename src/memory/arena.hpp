@@ -1,64 +1,115 @@
 #pragma once
 
+#include <sys/types.h>
+
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <utility>
+#include <vector>
+
+#include "memory/segment.hpp"
+#include "shoal/detail/arena_slot.hpp"
 
 namespace shoal::memory {
 
-class arena;
+/// What makes a file the same as another: device and number on it.
+using file_identity = std::pair<dev_t, ino_t>;
 
-/// What a slot holds. The numbers are part of the layout: never reuse one.
-enum class slot_kind : std::uint32_t { binary_semaphore = 1, event = 2 };
+/// @throws std::system_error  not open.
+[[nodiscard]] file_identity identity_of(int fd);
 
-/// Where another process finds a slot: the descriptor of its arena and its index there.
-struct slot_location {
-  int arena = -1;
-  std::uint32_t index = 0;
-};
-
-/// A reference on one slot of an arena: a line of shared memory for a small object such as a lock. Thousands of slots
-/// share a segment and so a descriptor.
+/// A segment that is divided into slots of one size. Where they have the smallest size, and so may be locks, an area
+/// follows in which src/sync keeps what it has to know of the threads that use them.
 ///
-/// Nothing in shared memory counts the references on a slot, because a fork makes new ones unseen and a kill drops them
-/// unseen. So a slot is used again only where this process can have been the only one to know it: it allocated it, has
-/// not forked since, and has not asked for its location. Every other slot ends with its arena, which the kernel frees
-/// with the last process.
+///     header | kinds of the slots | slots ...                     | area of the threads
+///     one page                    | slot_size() * slots()         | threads_bytes, only behind slots of 64 bytes
 ///
-/// Threads: allocation and destruction may be concurrent. fork: the child's copy refers to the same slot.
-class arena_slot {
+/// Lives as long as anything in this process refers to it: slots, the allocator, and threads that are registered in it.
+/// Threads: all public members may be called concurrently. fork: the child shares it.
+class arena {
  public:
-  static constexpr std::size_t size = 64;
+  static constexpr std::uint32_t most_slots = 960;
+  static constexpr std::size_t threads_bytes = std::size_t{40} << 20;
 
-  /// Allocates a slot whose payload is zero. @throws std::system_error  no descriptor or memory left.
-  static arena_slot allocate(slot_kind kind);
+  /// A new arena. @throws std::system_error  no descriptor or address space left. @throws std::bad_alloc  no memory.
+  static std::shared_ptr<arena> create(std::size_t slot_size, std::uint32_t slots);
 
-  /// @throws shoal::error  there is no slot of that kind at that place.
-  static arena_slot attach(slot_location location, slot_kind kind);
+  /// The arena behind a descriptor, which is duplicated.
+  /// @throws shoal::error  it is none, or damaged. @throws std::system_error  as segment::attach.
+  static std::shared_ptr<arena> attach(int descriptor);
 
-  arena_slot(arena_slot&&) noexcept = default;
-  arena_slot& operator=(arena_slot&&) = delete;
-  arena_slot(const arena_slot&) = delete;
-  arena_slot& operator=(const arena_slot&) = delete;
-  ~arena_slot();
+  /// Not to be used: `memory` must be an arena whose header was checked.
+  explicit arena(segment memory);
 
-  /// The object in the slot. T must be fit for zeroed memory and have no destructor.
-  template <class T>
-  [[nodiscard]] T& as() const noexcept {
-    static_assert(sizeof(T) <= size - sizeof(std::uint64_t) && std::is_trivially_destructible_v<T>);
-    return *reinterpret_cast<T*>(payload());
+  [[nodiscard]] int descriptor() const noexcept { return memory_.descriptor(); }
+  [[nodiscard]] const file_identity& identity() const noexcept { return identity_; }
+
+  /// How many slots there can be, each of slot_size() bytes.
+  [[nodiscard]] std::uint32_t slots() const noexcept { return slots_; }
+  [[nodiscard]] std::size_t slot_size() const noexcept { return slot_size_; }
+
+  [[nodiscard]] std::byte* slot(std::uint32_t index) const noexcept {
+    return memory_.data() + page_size + index * slot_size_;
   }
 
-  /// For another process to attach; from now on the slot is never used again.
-  [[nodiscard]] slot_location location() noexcept;
+  /// What lies in a slot; `none` if nobody has it, or is just about to. Acquires what was written before it was
+  /// allocated.
+  [[nodiscard]] slot_kind kind(std::uint32_t index) const noexcept {
+    return kinds()[index].load(std::memory_order_acquire);
+  }
+
+  /// The area of the threads: `threads_bytes` zeroed bytes at first, of which only pages that were touched cost memory.
+  /// Null in arenas of larger slots.
+  [[nodiscard]] std::byte* threads() const noexcept { return threads_; }
+
+  /// Allocates the pages of [offset, offset + size) of that area now. @throws std::bad_alloc  no memory left.
+  void populate_threads(std::size_t offset, std::size_t size) const;
+
+  /// Whether this process has neither a slot of it nor will allocate one: a thread that is registered here may drop its
+  /// reference. May be outdated at once, by an attach.
+  [[nodiscard]] bool idle() const noexcept {
+    return references.load(std::memory_order_acquire) == 0 && !listed.load(std::memory_order_acquire);
+  }
 
  private:
-  arena_slot(std::shared_ptr<arena> owner, std::uint32_t index, std::uint64_t forks) noexcept;
-  [[nodiscard]] std::byte* payload() const noexcept;
+  friend class allocator;
+  friend class arena_slot;
 
-  std::shared_ptr<arena> arena_;
-  std::uint32_t index_ = 0;
-  std::uint64_t private_since_ = 0;  // the process's count of forks when only it knew the slot; 0: it never did
+  // Behind the segment's own header.
+  struct header {
+    std::uint64_t slot_size;
+    std::uint32_t slots;
+    std::uint32_t reserved;
+    std::atomic<slot_kind> kinds[most_slots];  // COMMIT: `none` until the slot is all zero
+  };
+  static constexpr std::size_t header_offset = 64;
+  static_assert(sizeof(segment_header) <= header_offset && header_offset + sizeof(header) <= page_size);
+
+  /// How much the segment of such an arena must have.
+  static std::size_t size_of(std::size_t slot_size, std::uint32_t slots) noexcept;
+  [[nodiscard]] std::atomic<slot_kind>* kinds() const noexcept { return memory_.at<header>(header_offset)->kinds; }
+
+  segment memory_;
+  file_identity identity_;
+  std::size_t slot_size_;
+  std::uint32_t slots_;
+  std::byte* threads_ = nullptr;
+
+  std::atomic<std::uint32_t> references{0};  // slots of this process that lie here
+  std::atomic<bool> listed{false};           // among those that the allocator looks for room in
+
+  // Bookkeeping of the process that allocates here; guarded by the allocator's mutex.
+  std::uint32_t unused = 0;              // index of the first slot never allocated
+  std::size_t populated = page_size;     // up to here the pages were allocated
+  std::vector<std::uint32_t> free_list;  // slots given back
+  [[nodiscard]] bool has_room() const noexcept { return unused < slots_ || !free_list.empty(); }
+  [[nodiscard]] bool is_empty() const noexcept { return unused == free_list.size(); }
 };
+
+/// The arenas of this process that have room for locks and the like, allocated here or attached.
+/// Not to be called by a handler of pthread_atfork.
+[[nodiscard]] std::vector<std::shared_ptr<arena>> all_arenas();
 
 }  // namespace shoal::memory

@@ -1,27 +1,34 @@
-#include "sync/event.hpp"
+#include "shoal/event.hpp"
 
-#include <limits>
+#include "sync/flag.hpp"
 
-namespace shoal::sync {
+namespace shoal {
 
-void event::set() noexcept {
-  // Written even if it is set already: whoever clears it afterwards must see all that was done before this call.
-  std::uint32_t word = shared().word.load(std::memory_order_relaxed);
-  std::uint32_t next = 0;
-  do {
-    next = (word & 1) != 0 ? word : word + 3;
-  } while (!shared().word.compare_exchange_weak(word, next, std::memory_order_seq_cst));
-  shared().was_set.notify(std::numeric_limits<int>::max());
+event::event() : flag_(std::make_unique<sync::flag>()) {}
+event::event(native_handle_type handle) : flag_(std::make_unique<sync::flag>(handle)) {}
+event::event(event&&) noexcept = default;
+event& event::operator=(event&&) noexcept = default;
+event::~event() = default;
+
+bool event::is_set() const noexcept { return flag_->is_set(); }
+void event::set() noexcept { flag_->set(); }
+void event::clear() noexcept { flag_->clear(); }
+
+void event::wait() {
+  while (!wait_until(forever)) {
+  }
 }
 
-wait_result event::wait_until(std::uint32_t generation, deadline until) {
-  const auto happened = [&] { return is_set() || this->generation() != generation; };
-  while (!happened()) {
-    if (const wait_result result = wait_for(happened, shared().was_set, spin_, until); result != wait_result::done) {
-      return happened() ? wait_result::done : result;
+bool event::wait_until(deadline until) {
+  const std::uint32_t generation = flag_->generation();
+  for (;;) {
+    const sync::wait_result result = flag_->wait_until(generation, until);
+    if (result != sync::wait_result::interrupted) {
+      return result == sync::wait_result::done;
     }
   }
-  return wait_result::done;
 }
 
-}  // namespace shoal::sync
+slot_location event::native_handle() noexcept { return flag_->location(); }
+
+}  // namespace shoal

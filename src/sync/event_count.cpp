@@ -10,6 +10,7 @@ bool event_count::wait(std::uint32_t key, deadline until) const noexcept {
   switch (os::futex_wait(word_, key, std::min(until, next_tick))) {
     case os::futex_result::woken:
     case os::futex_result::changed:
+    case os::futex_result::second_woken:
       return true;
     case os::futex_result::timed_out:
     case os::futex_result::interrupted:

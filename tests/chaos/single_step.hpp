@@ -112,10 +112,11 @@ class path {
 /// What is to happen to the child, and when.
 struct fate {
   long instructions = std::numeric_limits<long>::max();  ///< after so many
-  int signal = SIGKILL;                  ///< it sends this to itself, and runs on unobserved if it survives
-  std::function<bool()> when = nullptr;  ///< if there is one, only those are counted before which it is true
-  path* finds = nullptr;                 ///< where it is to leave its way
-  const path* follows = nullptr;         ///< the way it will most likely take
+  int signal = SIGKILL;                   ///< it sends this to itself, and runs on unobserved if it survives
+  std::function<bool()> when = nullptr;   ///< if there is one, only those are counted before which it is true
+  path* finds = nullptr;                  ///< where it is to leave its way
+  const path* follows = nullptr;          ///< the way it will most likely take
+  std::function<void()> first = nullptr;  ///< what it does before, unobserved
 };
 
 /// How far the child got.
@@ -226,6 +227,9 @@ class stepped_process {
     if (id_ == 0) {
       detail::own_fate = planned;
       detail::own_progress = &*progress_;
+      if (planned.first) {
+        planned.first();
+      }
       if (planned.instructions == 0) {
         ::kill(::getpid(), planned.signal);
       }
@@ -262,6 +266,7 @@ class stepped_process {
 
   void send_signal(int signal) const { ::kill(id_, signal); }
 
+  [[nodiscard]] pid_t id() const { return id_; }
   [[nodiscard]] bool completed() const { return progress_->completed; }
   [[nodiscard]] long instructions() const { return progress_->instructions; }
 

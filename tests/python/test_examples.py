@@ -130,6 +130,24 @@ def test_asyncio_jobs_are_done_while_the_loop_runs(run: Callable[..., Any]) -> N
     assert ended.out.startswith("300 powers of 3; the largest sum of digits is 720, of 3**288\n"), ended
 
 
+def test_the_accounts_are_right_though_their_lock_s_holder_was_killed(run: Callable[..., Any]) -> None:
+    ended = run(str(EXAMPLES / "killed_holder.py"))
+    assert ended.status == 0, ended
+    first, second, told, found = ended.out.splitlines()
+    assert (first, second) == ("a child ended with 0", "a child ended with -9")
+    assert "SIGKILL" in told
+    assert found == "checking 700, savings 300"
+
+
+def test_the_accounts_of_its_cpp_sibling_are_right_too() -> None:
+    out = subprocess.run([cpp_example("killed_holder")], capture_output=True, text=True, check=True, timeout=60).stdout
+    first, second, told, found = out.splitlines()
+    assert first == "the first child exited with code 0"
+    assert "SIGKILL" in second
+    assert "has ended while it held the mutex 'accounts'" in told
+    assert found == "checking 700, savings 300"
+
+
 def test_every_example_is_listed() -> None:
     listed = set(re.findall(r"\[`(\w+\.\w+)`\]", (EXAMPLES / "README.md").read_text()))
     assert listed == {path.name for path in EXAMPLES.iterdir() if path.suffix in (".py", ".cpp")}

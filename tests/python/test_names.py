@@ -11,7 +11,26 @@ from typing import Any
 import pytest
 import shoal
 
-CLASSES = ["Event", "JoinableQueue", "Lock", "Pool", "Process", "Queue", "SimpleQueue"]
+CLASSES = [
+    "Array",
+    "Barrier",
+    "BoundedSemaphore",
+    "Condition",
+    "Event",
+    "JoinableQueue",
+    "Lock",
+    "Pool",
+    "Process",
+    "Queue",
+    "RLock",
+    "Semaphore",
+    "SimpleQueue",
+    "Value",
+]
+
+# What can be made of each without arguments, or with these.
+ARGUMENTS: dict[str, tuple[Any, ...]] = {"Array": ("i", 2), "Barrier": (2,), "Value": ("i",)}
+LOCKS = ["Barrier", "BoundedSemaphore", "Condition", "Event", "Lock", "RLock", "Semaphore"]
 
 
 def test_every_public_name_of_multiprocessing_is_there() -> None:
@@ -35,19 +54,65 @@ def test_a_class_says_truly_what_it_is_called_and_where_it_lives(name: str) -> N
 
 
 def test_isinstance_works_where_multiprocessing_has_factory_functions() -> None:
-    with pytest.raises(TypeError):
+    """A complaint as old as multiprocessing, as a transcript.
+
+    >>> import multiprocessing as mp
+    >>> isinstance(mp.Lock(), mp.Lock)
+    TypeError: isinstance() arg 2 must be a type, a tuple of types, or a union
+    >>> mp.Lock
+    <bound method BaseContext.Lock of <multiprocessing.context.DefaultContext object at 0x7f...>>
+    >>> type(mp.Lock()).__name__, type(mp.Lock()) is mp.Lock
+    ('Lock', False)
+    >>> class Mine(mp.Lock): ...
+    TypeError: method expected 2 arguments, got 3
+    >>> def work(lock: mp.Lock | None = None): ...
+    TypeError: unsupported operand type(s) for |: 'method' and 'NoneType'
+
+    With `import shoal as mp` there is nothing to complain of.
+    """
+    with pytest.raises(TypeError, match="isinstance"):
         isinstance(multiprocessing.Lock(), multiprocessing.Lock)  # type: ignore[arg-type]
+    assert "bound method BaseContext.Lock" in repr(multiprocessing.Lock)
+    assert type(multiprocessing.Lock()) is not multiprocessing.Lock
+    with pytest.raises(TypeError):
+        type("Mine", (multiprocessing.Lock,), {})  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="unsupported operand"):
+        multiprocessing.Lock | None  # type: ignore[operator]  # noqa: B018
+
     assert isinstance(shoal.Lock(), shoal.Lock)
-    assert isinstance(shoal.Event(), shoal.Event)
-    assert isinstance(shoal.Queue(3), shoal.Queue)
-    assert isinstance(shoal.SimpleQueue(), shoal.SimpleQueue)
-    assert not isinstance(shoal.Lock(), shoal.Event)
+    assert repr(shoal.Lock) == "<class 'shoal.synchronize.Lock'>"
+    assert type(shoal.Lock()) is shoal.Lock
+    mine = type("Mine", (shoal.Lock,), {})
+    assert isinstance(mine(), shoal.Lock)
+    assert isinstance(None, shoal.Lock | None)
+
+
+@pytest.mark.parametrize("name", sorted({*CLASSES} - {"Pool", "Process"}))
+def test_what_a_class_makes_is_an_instance_of_it(name: str, context: Any) -> None:
+    cls = getattr(shoal, name)
+    for made in (cls(*ARGUMENTS.get(name, ())), getattr(context, name)(*ARGUMENTS.get(name, ()))):
+        assert isinstance(made, cls)
+        assert type(made).__name__ == name
+    others = [getattr(shoal, other) for other in LOCKS if name in LOCKS and other not in (name, "Semaphore")]
+    assert not isinstance(made, tuple(others))
+    with pytest.raises(TypeError, match="isinstance"):
+        isinstance(made, getattr(multiprocessing, name))
+
+
+def test_a_pool_is_an_instance_of_its_class() -> None:
     with shoal.Pool(1) as pool:
         assert isinstance(pool, shoal.Pool)
 
 
+@pytest.mark.parametrize("name", LOCKS)
+def test_a_context_may_be_given_as_to_multiprocessings_own_classes(name: str, context: Any) -> None:
+    cls = getattr(shoal.synchronize, name)
+    assert isinstance(cls(*ARGUMENTS.get(name, ()), ctx=context), cls)
+
+
 def test_a_context_has_the_same_classes(context: Any) -> None:
-    assert context.Lock is shoal.Lock
+    for name in LOCKS:
+        assert getattr(context, name) is getattr(shoal, name)
     assert context.Queue is shoal.Queue
     assert isinstance(context.Event(), shoal.Event)
     assert issubclass(context.Pool, shoal.Pool)
@@ -92,7 +157,7 @@ def test_queues_can_be_subclassed_with_mixins() -> None:
     assert (queue.name, queue.get(), queue.maxsize) == ("numbers", 1, 2)
 
 
-def test_locks_and_events_can_be_subclassed() -> None:
+def test_locks_can_be_subclassed() -> None:
     class Counted(shoal.Lock):
         taken = 0
 
@@ -104,6 +169,26 @@ def test_locks_and_events_can_be_subclassed() -> None:
     with lock, pytest.raises(AttributeError):
         lock.no_such_thing  # type: ignore[attr-defined]  # noqa: B018
     assert lock.taken == 1
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_a_subclass_may_take_other_arguments(name: str) -> None:
+    base = getattr(shoal, name)
+
+    def begin(self: Any, color: str) -> None:
+        base.__init__(self, *ARGUMENTS.get(name, ()))
+        self.color = color
+
+    made = type("Colored", (base,), {"__init__": begin})("red")
+    assert (made.color, isinstance(made, base)) == ("red", True)
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_a_subclass_that_forgets_to_initialize_its_base_is_told_so(name: str) -> None:
+    forgetful = type("Forgetful", (getattr(shoal, name),), {"__init__": lambda self: None})
+    method = {"Barrier": "wait", "Event": "is_set"}.get(name, "__enter__")
+    with pytest.raises(RuntimeError, match=r"Forgetful.__init__ did not call super\(\).__init__\(\)"):
+        getattr(forgetful(), method)()
 
 
 def test_submodules_that_shoal_lacks_are_the_standard_librarys() -> None:
@@ -132,12 +217,6 @@ def test_an_attribute_that_neither_has_is_reported_as_shoals() -> None:
 
 
 def test_what_shoal_lacks_works_together_with_what_it_has() -> None:
-    condition = shoal.Condition(shoal.Lock())
-    with condition:
-        condition.notify_all()
-    value = shoal.Value("i", 3, lock=shoal.Lock())  # type: ignore[call-overload]
-    value.value += 1
-    assert value.value == 4
     pipe = shoal.Pipe()
     shoal.Process(target=pipe[0].send, args=("from a child",)).start()
     assert pipe[1].recv() == "from a child"
@@ -152,4 +231,4 @@ def test_status_tells_whose_each_name_is(run: Callable[..., Any]) -> None:
     table = dict(re.findall(r"^  (\w+) +(shoal|standard library)$", ended.out, re.MULTILINE))
     assert set(table) == set(multiprocessing.__all__)
     assert {name for name in table if table[name] == "shoal"} >= set(CLASSES)
-    assert table["Barrier"] == "standard library"
+    assert table["Manager"] == "standard library"

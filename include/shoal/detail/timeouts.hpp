@@ -1,0 +1,35 @@
+#pragma once
+
+#include <chrono>
+#include <type_traits>
+
+#include "shoal/deadline.hpp"
+
+namespace shoal::detail {
+
+/// The deadline that is `until` of any clock, as that shows now.
+template <class Clock, class Duration>
+deadline deadline_of(const std::chrono::time_point<Clock, Duration>& until) {
+  if constexpr (std::is_same_v<std::chrono::time_point<Clock, Duration>, deadline>) {
+    return until;
+  } else {
+    const auto now = Clock::now();
+    return until <= now ? no_waiting : after(until - now);
+  }
+}
+
+/// Calls attempt(deadline), which returns false if that has passed first, until `until` on any clock. A clock that can
+/// be set is looked at again when the time that was left has passed.
+template <class Clock, class Duration, class Attempt>
+bool attempt_until(const std::chrono::time_point<Clock, Duration>& until, Attempt attempt) {
+  for (;;) {
+    if (attempt(deadline_of(until))) {
+      return true;
+    }
+    if (std::is_same_v<Clock, std::chrono::steady_clock> || until <= Clock::now()) {
+      return false;
+    }
+  }
+}
+
+}  // namespace shoal::detail

@@ -1,0 +1,47 @@
+"""How objects that lie in an arena of shared memory get into another process: `Lock`, `Value` and the like.
+
+Their handles have a method `location`, which returns the descriptor of the arena and the place in it, and their
+constructors take one as `attach`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from shoal import _stdlib
+from shoal._sharing import duplicated_all
+
+__all__ = ["location_in", "state_of"]
+
+
+class _InArena(Protocol):
+    def location(self) -> tuple[int, int]: ...
+
+
+def state_of(shared: _InArena) -> tuple[Any, int]:
+    """What another process needs to reach it, to be pickled: the arena's descriptor and the slot in the arena."""
+    arena, slot = shared.location()
+    popen = _stdlib.context.get_spawning_popen()
+    if popen is None:
+        return duplicated_all(shared, (arena,)), slot
+    # One descriptor for all locks of one arena: a fork server takes at most 256 of them for a process.
+    sent: dict[int, Any] = popen.__dict__.setdefault("_shoal_arenas", {})
+    if arena not in sent:
+        sent[arena] = duplicated_all(shared, (arena,))
+    return sent[arena], slot
+
+
+@contextmanager
+def location_in(state: tuple[Any, int]) -> Iterator[tuple[int, int]]:
+    """What to attach to, while the arena's descriptor is open."""
+    sent, slot = state
+    (arena,) = sent.detach()
+    try:
+        yield arena, slot
+    finally:
+        # One that this process got at its start stays open: other objects may come with the same one.
+        if sent.each_time_new:
+            os.close(arena)

@@ -1,0 +1,191 @@
+#pragma once
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <fstream>
+#include <list>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "lock_support.hpp"
+#include "memory/arena.hpp"
+#include "process_support.hpp"
+#include "shoal/process.hpp"
+#include "single_step.hpp"
+#include "sync/thread_record.hpp"
+
+// A victim is killed at every instruction of an operation while others use the same object.
+namespace shoal::test {
+
+/// How long somebody may sleep on over what has happened: a second by the clock, and the rest for a busy machine.
+inline constexpr std::chrono::milliseconds longest_sleep{6'000};
+
+/// 'R' for a process that runs, 'S' for one that sleeps, 'Z' for one that has ended.
+inline char state_of_process(pid_t id) {
+  std::ifstream stat("/proc/" + std::to_string(id) + "/stat");
+  std::string line;
+  std::getline(stat, line);
+  const std::size_t name_end = line.rfind(')');
+  return name_end == std::string::npos ? 'X' : line[name_end + 2];
+}
+
+/// Waits until a process sleeps, or has ended. @return whether it sleeps.
+inline bool comes_to_rest(pid_t id) {
+  char state = 'R';
+  EXPECT_TRUE(eventually([&] {
+    state = state_of_process(id);
+    return state != 'R' && state != 'D';
+  }));
+  return state == 'S';
+}
+
+/// Another process at the scene, which is expected to go on whatever happens to the victim.
+class bystander {
+ public:
+  /// `act` returns what the bystander has to tell, from 0 to 100.
+  template <class Act>
+  explicit bystander(Act act)
+      : process_([act, this] {
+          begun_->store(true);
+          return act();
+        }) {}
+  bystander(const bystander&) = delete;
+  bystander& operator=(const bystander&) = delete;
+  ~bystander() {
+    if (process_.joinable()) {
+      process_.kill();
+      (void)process_.join();
+    }
+  }
+
+  /// Waits until it sleeps, which is right after the last thing it did.
+  [[nodiscard]] bool falls_asleep() const {
+    return eventually([this] { return begun_->load() && is_asleep(process_.id()); });
+  }
+
+  [[nodiscard]] bool has_ended() { return !process_.joinable() || note(process_.join_for(std::chrono::seconds(0))); }
+
+  /// Waits until it has ended. @return false if it has not until then.
+  bool ends_by(std::chrono::steady_clock::time_point until) {
+    return !process_.joinable() || note(process_.join_until(until));
+  }
+
+  [[nodiscard]] int told() const { return told_; }
+
+ private:
+  bool note(const std::optional<exit_status>& status) {
+    if (status) {
+      told_ = status->exited() ? status->code() : -1;
+    }
+    return status.has_value();
+  }
+
+  shared<std::atomic<bool>> begun_;
+  process process_;
+  int told_ = -1;
+};
+
+/// What is staged anew for each kill. A scene says what the victim does, and expects afterwards that all others go on.
+class kill_scene {
+ public:
+  kill_scene() = default;
+  kill_scene(const kill_scene&) = delete;
+  kill_scene& operator=(const kill_scene&) = delete;
+  virtual ~kill_scene() = default;
+
+  virtual void prepare() {}                                     ///< in the victim, not killed
+  virtual void act() = 0;                                       ///< in the victim: what it is killed in
+  virtual void meanwhile(const stepped_process& /*victim*/) {}  ///< in the test, while the victim acts
+  virtual void settle() = 0;  ///< in the test, when the victim is dead, or has done it
+
+  /// @return how many instructions the victim ran.
+  long stage(fate planned) {
+    planned.first = [this] { prepare(); };
+    stepped_process victim([this] { return act(), true; }, planned);
+    victim_ = victim.id();
+    meanwhile(victim);
+    victim.join();
+    completed_ = victim.completed();
+    ended_ = std::chrono::steady_clock::now();
+    where_ = victim.where();
+    return victim.instructions();
+  }
+
+  [[nodiscard]] const std::string& where() const { return where_; }
+
+ protected:
+  [[nodiscard]] pid_t victim() const { return victim_; }
+  [[nodiscard]] bool completed() const { return completed_; }
+
+  /// Until when all others must have gone on.
+  [[nodiscard]] std::chrono::steady_clock::time_point bound() const {
+    return std::max(ended_ + longest_sleep, std::chrono::steady_clock::now() + std::chrono::milliseconds(200));
+  }
+  /// Begins it anew, when something was done for them.
+  void count_from_now() { ended_ = std::chrono::steady_clock::now(); }
+
+ private:
+  pid_t victim_ = 0;
+  bool completed_ = false;
+  std::chrono::steady_clock::time_point ended_;
+  std::string where_;
+};
+
+/// Stages the scene once for each instruction that the victim executes, or, unless the test is long, for so many of
+/// them, in equal distances, that there are `most`. 32 at a time, since sleepers may have to wait for the clock.
+template <class Scene>
+void kill_everywhere(long most = 250) {
+  constexpr int together = 32;
+  if (!can_single_step) {
+    GTEST_SKIP() << why_no_single_step;
+  }
+  path way;
+  {
+    Scene rehearsal;
+    rehearsal.stage({.finds = &way});
+    const testing::ScopedTrace trace(__FILE__, __LINE__, "nobody was killed");
+    rehearsal.settle();
+  }
+  way.find_landmarks();
+  const long step = chaos_is_long() ? 1 : way.length() / most + 1;
+  long kill_points = 0;
+  long at = 0;
+  while (at <= way.length() && !testing::Test::HasFailure()) {
+    std::list<Scene> scenes;
+    for (int i = 0; i < together && at <= way.length(); ++i) {
+      scenes.emplace_back().stage({.instructions = at, .follows = &way});
+      ++kill_points;
+      at += std::max(step, at == 0 ? 1 : way.stride_at(at));
+    }
+    for (Scene& one : scenes) {
+      const testing::ScopedTrace trace(__FILE__, __LINE__, "killed " + one.where());
+      one.settle();
+    }
+  }
+  testing::Test::RecordProperty("kill_points", std::to_string(kill_points));
+  std::printf("%ld kill points\n", kill_points);
+}
+
+/// Whether a dead thread of the process is still entered as one that waits for the object in the slot.
+inline bool died_in_line(pid_t process, const memory::arena_slot& slot) {
+  const sync::thread_table threads(slot.home());
+  for (std::uint32_t index = 0; index < threads.used(); ++index) {
+    sync::thread_record& record = threads.at(index);
+    if (record.process.load() != process || sync::thread_table::is_alive(record)) {
+      continue;
+    }
+    for (const sync::wait_entry& entry : record.waits) {
+      if (!sync::wait_entry::is_idle(entry.state.load()) && entry.slot.load() == slot.index()) {
+        return true;
+      }
+    }
+  }
+  return false;
+}
+
+}  // namespace shoal::test
