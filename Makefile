@@ -9,7 +9,7 @@ help:
 	@echo "make test                   build everything and run all tests, the Python ones in every CPython found"
 	@echo "make chaos [ONLY=filter]    kill processes at every instruction, and at ten thousand random ones"
 	@echo "make conformance            run all of CPython's own tests of multiprocessing, with every start method"
-	@echo "make model [ONLY=prefix]    check models of the queue's protocols, in every order of steps, with SPIN"
+	@echo "make model [ONLY=prefix]    check models of the protocols of queues and locks, in every order of steps, with SPIN"
 	@echo "make bench [ONLY=prefix]    measure beside other libraries, into bench/results.json"
 	@echo "make lint                   clang-format, clang-tidy, ruff, mypy"
 	@echo "make format                 put all code into its format"

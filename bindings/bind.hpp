@@ -9,6 +9,7 @@ void bind_errors(nanobind::module_& module);
 void bind_codec(nanobind::module_& module);
 void bind_received_buffer(nanobind::module_& module);
 void bind_queue(nanobind::module_& module);
+void bind_own_methods(nanobind::module_& module);
 void bind_locks(nanobind::module_& module);
 void bind_semaphore(nanobind::module_& module);
 void bind_event(nanobind::module_& module);

@@ -14,6 +14,7 @@
 #include "bind.hpp"
 #include "locks.hpp"
 #include "plain_method.hpp"
+#include "scope_methods.hpp"
 #include "slots.hpp"
 #include "sync/wait_line.hpp"
 #include "visible_wait.hpp"
@@ -175,7 +176,7 @@ PyObject* release(PyObject* self, PyObject* /*unused*/) noexcept {
   });
 }
 
-PyObject* enter(PyObject* self, PyObject* /*unused*/) noexcept {
+PyObject* enter(PyObject* self, PyObject* const* /*unused*/) noexcept {
   return guarded([&]() -> PyObject* {
     const user_lock lock = instance_of<condition>(self).lock();
     if (lock.native() != nullptr) {
@@ -186,7 +187,7 @@ PyObject* enter(PyObject* self, PyObject* /*unused*/) noexcept {
   });
 }
 
-PyObject* leave(PyObject* self, PyObject* const* arguments, Py_ssize_t count) noexcept {
+PyObject* leave(PyObject* self, PyObject* const* arguments) noexcept {
   return guarded([&]() -> PyObject* {
     const user_lock lock = instance_of<condition>(self).lock();
     if (lock.native() != nullptr) {
@@ -194,7 +195,7 @@ PyObject* leave(PyObject* self, PyObject* const* arguments, Py_ssize_t count) no
       Py_RETURN_NONE;
     }
     const nb::object method = lock.object().attr("__exit__");
-    return PyObject_Vectorcall(method.ptr(), arguments, static_cast<std::size_t>(count), nullptr);
+    return PyObject_Vectorcall(method.ptr(), arguments, 3, nullptr);
   });
 }
 
@@ -232,11 +233,9 @@ PyObject* notify_all(PyObject* self, PyObject* /*unused*/) noexcept {
 }  // namespace
 
 void bind_condition(nb::module_& module) {
-  static std::array<PyMethodDef, 7> methods{{
+  static std::array<PyMethodDef, 5> methods{{
       {"acquire", as_method(&acquire), METH_FASTCALL | METH_KEYWORDS, "acquire(block=True, timeout=None)"},
       {"release", as_method(&release), METH_NOARGS, "release()"},
-      {"__enter__", as_method(&enter), METH_NOARGS, nullptr},
-      {"__exit__", as_method(&leave), METH_FASTCALL, nullptr},
       {"wait", as_method(&wait), METH_FASTCALL | METH_KEYWORDS, "wait(timeout=None)"},
       {"notify", as_method(&notify), METH_FASTCALL | METH_KEYWORDS, "notify(n=1)"},
       {"notify_all", as_method(&notify_all), METH_NOARGS, "notify_all()"},
@@ -249,6 +248,7 @@ void bind_condition(nb::module_& module) {
   }};
   nb::class_<condition> type(module, "Condition", nb::is_weak_referenceable(), nb::type_slots(slots.data()));
   add_plain_methods(type, methods);
+  add_scope_methods(type, &enter, &leave);
   type.def(
           "__init__",
           [](condition* self, const nb::object& lock, const std::optional<location>& attach) {

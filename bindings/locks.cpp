@@ -5,6 +5,7 @@
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>
 
+#include <algorithm>
 #include <array>
 #include <exception>
 #include <optional>
@@ -16,6 +17,7 @@
 #include "acquire_arguments.hpp"
 #include "bind.hpp"
 #include "plain_method.hpp"
+#include "scope_methods.hpp"
 #include "shoal/error.hpp"
 #include "sync/lock_survey.hpp"
 #include "visible_wait.hpp"
@@ -173,7 +175,7 @@ PyObject* release(PyObject* self, PyObject* /*unused*/) noexcept {
 }
 
 template <class Lock>
-PyObject* enter(PyObject* self, PyObject* /*unused*/) noexcept {
+PyObject* enter(PyObject* self, PyObject* const* /*unused*/) noexcept {
   return guarded([&]() -> PyObject* {
     instance_of<Lock>(self).acquire(self, forever, after_death::give_it_back);
     Py_RETURN_TRUE;
@@ -181,7 +183,7 @@ PyObject* enter(PyObject* self, PyObject* /*unused*/) noexcept {
 }
 
 template <class Lock>
-PyObject* leave(PyObject* self, PyObject* const* /*unused*/, Py_ssize_t /*unused*/) noexcept {
+PyObject* leave(PyObject* self, PyObject* const* /*unused*/) noexcept {
   return release<Lock>(self, nullptr);
 }
 
@@ -191,13 +193,11 @@ PyObject* locked(PyObject* self, PyObject* /*unused*/) noexcept {
 }
 
 template <class Lock>
-std::array<PyMethodDef, 5>& methods_of() {
-  static std::array<PyMethodDef, 5> methods{{
+std::array<PyMethodDef, 3>& methods_of() {
+  static std::array<PyMethodDef, 3> methods{{
       {"acquire", as_method(&acquire<Lock>), METH_FASTCALL | METH_KEYWORDS,
        "acquire(block=True, timeout=None, *, raises=False)"},
       {"release", as_method(&release<Lock>), METH_NOARGS, "release()"},
-      {"__enter__", as_method(&enter<Lock>), METH_NOARGS, nullptr},
-      {"__exit__", as_method(&leave<Lock>), METH_FASTCALL, nullptr},
       {"locked", as_method(&locked<Lock>), METH_NOARGS, "locked()"},
   }};
   return methods;
@@ -207,19 +207,21 @@ std::array<PyMethodDef, 5>& methods_of() {
 PyTypeObject* plain_lock_type = nullptr;
 PyTypeObject* recursive_lock_type = nullptr;
 
+/// What a class's method is: the same for one that is only inherited, also by with_own_methods().
+const void* method_of(PyTypeObject* type, PyObject* name) noexcept {
+  PyObject* const found = _PyType_Lookup(type, name);  // borrowed
+  return found != nullptr && Py_IS_TYPE(found, &PyMethodDescr_Type)
+             ? static_cast<const void*>(reinterpret_cast<PyMethodDescrObject*>(found)->d_method)
+             : found;
+}
+
 bool has_methods_of(PyTypeObject* type, PyTypeObject* base) noexcept {
   static const std::array<PyObject*, 4> names{
       PyUnicode_InternFromString("acquire"), PyUnicode_InternFromString("release"),
       PyUnicode_InternFromString("__enter__"), PyUnicode_InternFromString("__exit__")};
-  for (PyObject* const name : names) {
-    if (_PyType_Lookup(type, name) != _PyType_Lookup(base, name)) {
-      return false;
-    }
-  }
-  return true;
+  return std::all_of(names.begin(), names.end(),
+                     [&](PyObject* name) { return method_of(type, name) == method_of(base, name); });
 }
-
-using holder_fields = std::tuple<std::int32_t, std::int32_t, std::int64_t, bool>;
 
 nb::object holder_of(const python_lock& lock) {
   const std::optional<lock_holder> holder = const_cast<python_lock&>(lock).lock().holder();
@@ -231,6 +233,7 @@ template <class Lock>
 PyTypeObject* bind_lock(nb::module_& module, const char* name) {
   nb::class_<Lock> type(module, name, nb::is_weak_referenceable());
   add_plain_methods(type, methods_of<Lock>());
+  add_scope_methods(type, &enter<Lock>, &leave<Lock>);
   type.def(
           "__init__",
           [](Lock* self, const nb::str& label, bool recovers, const std::optional<location>& attach) {

@@ -14,6 +14,7 @@ NB_MODULE(_core, module) {
   bind_codec(module);
   bind_received_buffer(module);
   bind_queue(module);
+  bind_own_methods(module);
   bind_locks(module);
   bind_semaphore(module);
   bind_event(module);

@@ -14,6 +14,7 @@
 #include "acquire_arguments.hpp"
 #include "bind.hpp"
 #include "plain_method.hpp"
+#include "scope_methods.hpp"
 #include "slots.hpp"
 #include "sync/semaphore.hpp"
 #include "visible_wait.hpp"
@@ -111,13 +112,11 @@ PyObject* release(PyObject* self, PyObject* /*unused*/) noexcept {
   });
 }
 
-PyObject* enter(PyObject* self, PyObject* /*unused*/) noexcept {
+PyObject* enter(PyObject* self, PyObject* const* /*unused*/) noexcept {
   return guarded([&] { return PyBool_FromLong(instance_of<python_semaphore>(self).acquire(forever) ? 1 : 0); });
 }
 
-PyObject* leave(PyObject* self, PyObject* const* /*unused*/, Py_ssize_t /*unused*/) noexcept {
-  return release(self, nullptr);
-}
+PyObject* leave(PyObject* self, PyObject* const* /*unused*/) noexcept { return release(self, nullptr); }
 
 PyObject* locked(PyObject* self, PyObject* /*unused*/) noexcept {
   return guarded([&] { return PyBool_FromLong(instance_of<python_semaphore>(self).value() == 0 ? 1 : 0); });
@@ -130,16 +129,15 @@ PyObject* get_value(PyObject* self, PyObject* /*unused*/) noexcept {
 }  // namespace
 
 void bind_semaphore(nb::module_& module) {
-  static std::array<PyMethodDef, 6> methods{{
+  static std::array<PyMethodDef, 4> methods{{
       {"acquire", as_method(&acquire), METH_FASTCALL | METH_KEYWORDS, "acquire(block=True, timeout=None)"},
       {"release", as_method(&release), METH_NOARGS, "release()"},
-      {"__enter__", as_method(&enter), METH_NOARGS, nullptr},
-      {"__exit__", as_method(&leave), METH_FASTCALL, nullptr},
       {"locked", as_method(&locked), METH_NOARGS, "locked()"},
       {"get_value", as_method(&get_value), METH_NOARGS, "get_value()"},
   }};
   nb::class_<python_semaphore> type(module, "Semaphore", nb::is_weak_referenceable());
   add_plain_methods(type, methods);
+  add_scope_methods(type, &enter, &leave);
   type.def(
           "__init__",
           [](python_semaphore* self, std::uint32_t units, std::uint32_t most, const std::optional<location>& attach) {

@@ -106,6 +106,7 @@ class _Shared(_Native[T]):
             raise StopAsyncIteration from None
 
 
+@_core.with_own_methods
 class Queue(_Shared[T]):
     """A first-in first-out queue of picklable objects, for any number of producers and consumers in any processes.
 
@@ -167,6 +168,7 @@ class Queue(_Shared[T]):
         self.close()
 
 
+@_core.with_own_methods
 class JoinableQueue(Queue[T]):
     """A `Queue` that can be waited for until all that was put into it has been worked on.
 
@@ -184,6 +186,7 @@ class JoinableQueue(Queue[T]):
         self._wait_until_done()
 
 
+@_core.with_own_methods
 class SimpleQueue(_Shared[T]):
     """A queue without a bound, that keeps `multiprocessing.SimpleQueue`'s promises; otherwise as `Queue`."""
 

@@ -182,6 +182,7 @@ class Synchronized(SynchronizedBase[T], _core.SynchronizedValue):
         value: T
 
 
+@_core.with_own_methods
 class Value(Synchronized[T]):
     """A number, a character or another ctypes object in shared memory, with a lock, like `multiprocessing.Value`.
 
@@ -249,6 +250,7 @@ class SynchronizedArray(SynchronizedBase[Any], _core.SynchronizedArray, Generic[
         self[start:stop] = values
 
 
+@_core.with_own_methods
 class Array(SynchronizedArray[T]):
     """An array in shared memory, with a lock, like `multiprocessing.Array`.
 

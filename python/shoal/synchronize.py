@@ -59,6 +59,7 @@ def _text_of_owner(lock: Lock | RLock) -> str:
     return "SomeOtherThread" if lock._count() > 0 else "SomeOtherProcess"
 
 
+@_core.with_own_methods
 class Lock(_core.Lock):
     """A non-recursive lock that any process or thread may release, with the methods of `multiprocessing.Lock`.
 
@@ -101,6 +102,7 @@ class Lock(_core.Lock):
         return f"<{type(self).__name__}(owner={_text_of_owner(self)})>"
 
 
+@_core.with_own_methods
 class RLock(_core.RLock):
     """A recursive lock, with the methods of `multiprocessing.RLock`: its thread may acquire it again.
 
@@ -136,6 +138,7 @@ class RLock(_core.RLock):
         return f"<{type(self).__name__}({owner}, {count})>"
 
 
+@_core.with_own_methods
 class Semaphore(_core.Semaphore):
     """A number of units to acquire and release, with the methods of `multiprocessing.Semaphore`.
 
@@ -162,6 +165,7 @@ class Semaphore(_core.Semaphore):
         return f"<{type(self).__name__}(value={self.get_value()})>"
 
 
+@_core.with_own_methods
 class BoundedSemaphore(Semaphore):
     """A `Semaphore` that never has more units than at first: releasing one more raises ValueError."""
 
@@ -194,6 +198,7 @@ class _Number:
     _get_value = get_value
 
 
+@_core.with_own_methods
 class Condition(_core.Condition):
     """A condition variable, with the methods of `multiprocessing.Condition`.
 
@@ -245,6 +250,7 @@ class Condition(_core.Condition):
         return f"<{type(self).__name__}({self._lock}, {self._waiting()})>"
 
 
+@_core.with_own_methods
 class Event(_core.Event):
     """A flag that processes set, clear and wait for, with the methods of `multiprocessing.Event`.
 
@@ -266,6 +272,7 @@ class Event(_core.Event):
         return f"<{type(self).__qualname__} at {id(self):#x} {'set' if self.is_set() else 'unset'}>"
 
 
+@_core.with_own_methods
 class Barrier(_core.Barrier):
     """A point that `parties` processes or threads reach together, phase by phase, as `multiprocessing.Barrier`.
 

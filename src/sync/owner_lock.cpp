@@ -98,7 +98,7 @@ lock_attempt owner_lock::lock_contended(deadline until, ends_with end) {
       }
       // From now on others may sleep whom nobody but us, when we unlock, will wake.
       flags = contended;
-      undisturbed = sleep_on(seen | contended, until);
+      undisturbed = sleep_on(seen | contended, until, end);
     }
     spin_.waited(steady_clock::now() - begin);
   }
@@ -153,19 +153,22 @@ lock_status owner_lock::wait_until_free(deadline until) {
            !state().word.compare_exchange_strong(seen, seen | contended, std::memory_order_seq_cst))) {
         continue;
       }
-      undisturbed = sleep_on(seen | contended, until);
+      undisturbed = sleep_on(seen | contended, until, ends_with::thread);
     }
     spin_.waited(steady_clock::now() - begin);
   }
 }
 
 /// @return false if a signal handler ran or a second has passed.
-bool owner_lock::sleep_on(std::uint64_t seen, deadline until) const {
+bool owner_lock::sleep_on(std::uint64_t seen, deadline until, ends_with end) const {
   const thread_table threads(slot_.home());
   const os::futex_word& word = os::low_half(state().word);
   const auto expected = static_cast<std::uint32_t>(seen);
   if (threads.is_alive(seen & owner_mask)) {
     return sleep_while_alive(word, expected, threads, seen & owner_mask, until);
+  }
+  if (end == ends_with::thread) {
+    return true;
   }
   const deadline next_check = steady_clock::now() + process_check;
   return os::futex_wait(word, expected, std::min(until, next_check)) != os::futex_result::interrupted;

@@ -129,7 +129,7 @@ class owner_lock {
   lock_attempt lock_contended(deadline until, ends_with end);
   [[nodiscard]] bool is_alive(std::uint64_t owner, ends_with end) const noexcept;
   [[nodiscard]] lock_holder describe(std::uint64_t owner) const noexcept;
-  bool sleep_on(std::uint64_t seen, deadline until) const;
+  bool sleep_on(std::uint64_t seen, deadline until, ends_with end) const;
   void pass_on_wake() noexcept;
   bool put(std::uint64_t seen, std::uint64_t next) noexcept;
 

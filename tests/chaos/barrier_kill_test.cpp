@@ -107,7 +107,7 @@ class last_to_arrive : public barrier_scene {
   }
 };
 
-TEST(BarrierUnderKill, AsTheLastToArrive) { kill_everywhere<last_to_arrive>(60); }
+TEST(BarrierUnderKill, AsTheLastToArrive) { kill_everywhere<last_to_arrive>(100); }
 
 class last_to_arrive_known : public last_to_arrive {
  public:

@@ -6,11 +6,11 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <fstream>
 #include <list>
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "lock_support.hpp"
 #include "memory/arena.hpp"
@@ -25,20 +25,11 @@ namespace shoal::test {
 /// How long somebody may sleep on over what has happened: a second by the clock, and the rest for a busy machine.
 inline constexpr std::chrono::milliseconds longest_sleep{6'000};
 
-/// 'R' for a process that runs, 'S' for one that sleeps, 'Z' for one that has ended.
-inline char state_of_process(pid_t id) {
-  std::ifstream stat("/proc/" + std::to_string(id) + "/stat");
-  std::string line;
-  std::getline(stat, line);
-  const std::size_t name_end = line.rfind(')');
-  return name_end == std::string::npos ? 'X' : line[name_end + 2];
-}
-
 /// Waits until a process sleeps, or has ended. @return whether it sleeps.
 inline bool comes_to_rest(pid_t id) {
   char state = 'R';
   EXPECT_TRUE(eventually([&] {
-    state = state_of_process(id);
+    state = state_of(id);
     return state != 'R' && state != 'D';
   }));
   return state == 'S';
@@ -136,11 +127,35 @@ class kill_scene {
   std::string where_;
 };
 
-/// Stages the scene once for each instruction that the victim executes, or, unless the test is long, for so many of
-/// them, in equal distances, that there are `most`. 32 at a time, since sleepers may have to wait for the clock.
+/// Where to kill a victim that goes this way: before each instruction, where that is met for the first time, and at
+/// some of the later times, since a loop turns as often as the clock wants. Unless the test is long there are about
+/// `most` of the former, in equal distances, and less of the latter, which take long to get to.
+inline std::vector<long> points_on(const path& way, long most) {
+  std::vector<long> fresh;
+  std::vector<long> repeated;
+  for (long at = 0; at <= way.length(); at += at == 0 ? 1 : way.stride_at(at)) {
+    (way.landmark(at) == at ? fresh : repeated).push_back(at);
+  }
+  if (!chaos_is_long()) {
+    const auto thin_out = [](std::vector<long>& points, long wanted) {
+      const auto count = static_cast<long>(points.size());
+      const long step = count / wanted + 1;
+      for (long i = 0; i * step < count; ++i) {
+        points[static_cast<std::size_t>(i)] = points[static_cast<std::size_t>(i * step)];
+      }
+      points.resize(static_cast<std::size_t>((count + step - 1) / step));
+    };
+    thin_out(fresh, most);
+    thin_out(repeated, most / 8);
+  }
+  fresh.insert(fresh.end(), repeated.begin(), repeated.end());
+  fresh.push_back(way.length());
+  return fresh;
+}
+
+/// Stages the scene for each kill, 32 at a time, since those who sleep may have to wait for the clock.
 template <class Scene>
 void kill_everywhere(long most = 250) {
-  constexpr int together = 32;
   if (!can_single_step) {
     GTEST_SKIP() << why_no_single_step;
   }
@@ -152,23 +167,20 @@ void kill_everywhere(long most = 250) {
     rehearsal.settle();
   }
   way.find_landmarks();
-  const long step = chaos_is_long() ? 1 : way.length() / most + 1;
-  long kill_points = 0;
-  long at = 0;
-  while (at <= way.length() && !testing::Test::HasFailure()) {
+  const std::vector<long> points = points_on(way, most);
+  constexpr std::size_t together = 32;
+  for (std::size_t first = 0; first < points.size() && !testing::Test::HasFailure(); first += together) {
     std::list<Scene> scenes;
-    for (int i = 0; i < together && at <= way.length(); ++i) {
-      scenes.emplace_back().stage({.instructions = at, .follows = &way});
-      ++kill_points;
-      at += std::max(step, at == 0 ? 1 : way.stride_at(at));
+    for (std::size_t i = first; i < std::min(first + together, points.size()); ++i) {
+      scenes.emplace_back().stage({.instructions = points[i], .follows = &way});
     }
     for (Scene& one : scenes) {
       const testing::ScopedTrace trace(__FILE__, __LINE__, "killed " + one.where());
       one.settle();
     }
   }
-  testing::Test::RecordProperty("kill_points", std::to_string(kill_points));
-  std::printf("%ld kill points\n", kill_points);
+  testing::Test::RecordProperty("kill_points", std::to_string(points.size()));
+  std::printf("%zu kill points\n", points.size());
 }
 
 /// Whether a dead thread of the process is still entered as one that waits for the object in the slot.

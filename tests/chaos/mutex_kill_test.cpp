@@ -121,7 +121,7 @@ class first_use : public lock_scene {
   void settle() override { expect_next_is_told_if_held(); }
 };
 
-TEST(MutexUnderKill, AtTheFirstUseOfAnArena) { kill_everywhere<first_use>(150); }
+TEST(MutexUnderKill, AtTheFirstUseOfAnArena) { kill_everywhere<first_use>(); }
 
 class first_use_after_a_death : public lock_scene {
  public:
@@ -145,7 +145,7 @@ class first_use_after_a_death : public lock_scene {
   owner_lock other_{slot_kind::mutex};
 };
 
-TEST(MutexUnderKill, AtTheFirstUseOfAnArenaThatKnowsADeadOne) { kill_everywhere<first_use_after_a_death>(60); }
+TEST(MutexUnderKill, AtTheFirstUseOfAnArenaThatKnowsADeadOne) { kill_everywhere<first_use_after_a_death>(80); }
 
 class waiting : public lock_scene {
  public:
@@ -193,7 +193,7 @@ class waiting_briefly : public lock_scene {
   std::unique_ptr<bystander> next_;
 };
 
-TEST(MutexUnderKill, WhileItWaitsWithATimeLimit) { kill_everywhere<waiting_briefly>(80); }
+TEST(MutexUnderKill, WhileItWaitsWithATimeLimit) { kill_everywhere<waiting_briefly>(); }
 
 class unlocking : public lock_scene {
  public:

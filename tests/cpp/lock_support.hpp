@@ -133,14 +133,16 @@ class holder {
   process child_;
 };
 
-/// Whether a thread is asleep in the kernel; of a process, whether its main thread is.
-inline bool is_asleep(pid_t thread) {
+/// What a thread does, or the main thread of a process: R runs, S sleeps, T is stopped, Z has ended, X is not there.
+inline char state_of(pid_t thread) {
   std::ifstream stat("/proc/" + std::to_string(thread) + "/stat");
   std::string line;
   std::getline(stat, line);
   const std::size_t name_end = line.rfind(')');
-  return name_end != std::string::npos && line.compare(name_end + 2, 1, "S") == 0;
+  return name_end == std::string::npos ? 'X' : line[name_end + 2];
 }
+
+inline bool is_asleep(pid_t thread) { return state_of(thread) == 'S'; }
 
 /// The slot of something that has a native_handle(); slots are not used again after that.
 template <class Object>

@@ -9,7 +9,7 @@
  *
  * Stands for
  *   src/sync/barrier_core.cpp    all of it
- *   src/sync/thread_record.cpp   settle_in, bury, is_alive
+ *   src/sync/thread_record.cpp   settle_in_record, bury, is_alive
  * The eventcount they sleep on is what `wakeup` is about. Here, looking and falling asleep are one step, and waking is
  * another.
  *

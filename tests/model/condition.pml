@@ -9,10 +9,10 @@
  *
  * Stands for
  *   src/sync/wait_line.cpp       all of it
- *   src/sync/thread_record.cpp   settle_in, bury, is_alive
+ *   src/sync/thread_record.cpp   settle_in_record, bury, is_alive
  *
  * LOCKED=0: notifiers do not have the user's lock. LATE=1: thread 2 comes late and takes the record of a dead one.
- * ROUNDS: how often thread 0 waits. IMPATIENT=1: threads 0 and 1 have deadlines; SIGNAL=1: thread 0 may leave by an
+ * ROUNDS: how often thread 0 waits. IMPATIENT=1: thread 0 has a deadline; SIGNAL=1: it may leave by an
  * exception. ALL=1: notify_all.
  *
  * Mutants: -DMUTANT=1 to 10, see the places.
@@ -449,7 +449,7 @@ init {
     run waiter(0, ROUNDS, IMPATIENT);
 #if WAITERS >= 2
     alive[1] = 2; record_of[1] = 1;
-    run waiter(1, 1, IMPATIENT);
+    run waiter(1, 1, false);
 #else
     ended[1] = true;
 #endif

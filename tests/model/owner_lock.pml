@@ -9,7 +9,7 @@
  *
  * Stands for
  *   src/sync/owner_lock.cpp      take, lock_contended, pass_on_wake, sleep_on, put, release, consistent
- *   src/sync/thread_record.cpp   settle, settle_in, is_referred_to, leave, is_alive, sleep_while_alive
+ *   src/sync/thread_record.cpp   settle, settle_in_record, is_referred_to, leave, is_alive, sleep_while_alive
  *   src/os/futex.cpp             futex_wait_either
  * and the kernel, which clears a dead thread's id and then wakes one who sleeps on it.
  *

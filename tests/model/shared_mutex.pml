@@ -9,7 +9,7 @@
  * Stands for
  *   src/sync/shared_lock.cpp     all of it
  *   src/sync/owner_lock.cpp      take, lock_contended, wait_until_free, put, give_back, look
- *   src/sync/thread_record.cpp   settle_in, is_alive
+ *   src/sync/thread_record.cpp   settle_in_record, is_alive
  * How one sleeps on a word and on the life of its owner is what `owner_lock` is about. Here, looking and falling
  * asleep are one step, and a death wakes all who sleep on that life.
  *

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import os
@@ -297,6 +298,25 @@ def test_value_waits_for_the_lock() -> None:
         value.value = 3
     thread.join(PATIENCE)
     assert seen == [3]
+
+
+def test_with_takes_the_lock_in_every_way_that_it_is_written() -> None:
+    value = shoal.Value("i")
+    with contextlib.ExitStack() as stack:
+        assert stack.enter_context(value) is True
+        with value, pytest.raises(ArithmeticError), value:
+            raise ArithmeticError
+        assert not acquired_elsewhere(value)
+    assert shoal.Value.__enter__(value) is True
+    value.__exit__(None, None, None)
+    assert value.acquire(False)
+    value.release()
+    with pytest.raises(TypeError, match="takes 3 arguments"):
+        value.__exit__()
+    with pytest.raises(TypeError, match=r"needs a shoal\._core\.SynchronizedBase"):
+        shoal.Value.__enter__(5)  # type: ignore[arg-type]
+    with shoal.Value("i", lock=threading.Lock()) as entered:
+        assert entered is True
 
 
 def test_acquire_and_release_are_the_lock_s() -> None:
