@@ -2,6 +2,7 @@
 
 #include <nanobind/nanobind.h>
 
+#include <array>
 #include <atomic>
 #include <bit>
 #include <cstdint>
@@ -99,6 +100,19 @@ PyObject* load(const std::byte* from) {
   return boxed(value_at<T>(from));
 }
 
+/// The objects for all values of a type of one byte, which the interpreter has anyway; never released.
+template <class T>
+const std::array<PyObject*, 256>& all_objects() {
+  static const auto objects = [] {
+    std::array<PyObject*, 256> made{};
+    for (std::size_t i = 0; i < made.size(); ++i) {
+      made[i] = PyLong_FromLong(static_cast<T>(i));
+    }
+    return made;
+  }();
+  return objects;
+}
+
 template <class T>
 PyObject* load_all(const std::byte* from, Py_ssize_t count) {
   const T* const values = reinterpret_cast<const T*>(from);
@@ -106,6 +120,13 @@ PyObject* load_all(const std::byte* from, Py_ssize_t count) {
     return PyBytes_FromStringAndSize(values, count);
   } else if constexpr (std::is_same_v<T, wchar_t>) {
     return PyUnicode_FromWideChar(values, count);
+  } else if constexpr (sizeof(T) == 1 && !std::is_same_v<T, bool>) {
+    const std::array<PyObject*, 256>& objects = all_objects<T>();
+    PyObject* const list = PyList_New(count);
+    for (Py_ssize_t i = 0; list != nullptr && i < count; ++i) {
+      PyList_SET_ITEM(list, i, Py_NewRef(objects[static_cast<unsigned char>(values[i])]));
+    }
+    return list;
   } else {
     PyObject* const list = PyList_New(count);
     for (Py_ssize_t i = 0; list != nullptr && i < count; ++i) {

@@ -3,13 +3,12 @@
 #include <Python.h>
 #include <nanobind/nanobind.h>
 
-#include <cstdint>
+#include <cstddef>
 #include <exception>
 #include <string>
 #include <string_view>
 
-#include "memory/arena.hpp"
-#include "sync/thread_record.hpp"
+#include "sync/lock_survey.hpp"
 
 namespace nb = nanobind;
 
@@ -48,15 +47,12 @@ std::string python_stack(std::size_t most) {
   return text;
 }
 
-std::uint32_t record_index(const sync::self& me) noexcept { return (static_cast<std::uint32_t>(me.id) >> 8) - 1; }
-
 }  // namespace
 
 void shown_wait::show() noexcept {
   // For people who look. Where there is no memory for it, they see less.
   try {
-    const std::string stack = python_stack(sync::thread_table::text_size - 1);
-    sync::thread_table(slot_.home()).set_text(record_index(sync::self_in(slot_)), stack);
+    sync::show_stack(slot_, python_stack(sync::most_stack_text()));
     stack_shown_ = true;
   } catch (const std::exception&) {
     stack_shown_ = false;
@@ -65,7 +61,7 @@ void shown_wait::show() noexcept {
 
 void shown_wait::hide() const noexcept {
   try {
-    sync::thread_table(slot_.home()).set_text(record_index(sync::self_in(slot_)), "");
+    sync::hide_stack(slot_);
   } catch (const std::exception&) {
     return;  // it was there before
   }

@@ -76,7 +76,7 @@ class condition_variable {
       return std::cv_status::no_timeout;
     }
     // Not to wait once more: between two waits the caller has to look at what it waits for.
-    return status_of(!std::is_same_v<Clock, std::chrono::steady_clock> && Clock::now() < until);
+    return status_of(!std::is_same_v<Clock, std::chrono::steady_clock> && detail::deadline_of(until) != no_waiting);
   }
   template <class Lock, class Clock, class Duration, class Predicate>
   bool wait_until(Lock& lock, const std::chrono::time_point<Clock, Duration>& until, Predicate predicate) {

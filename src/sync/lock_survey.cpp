@@ -80,6 +80,21 @@ surveyed_lock look_at(const memory::arena& arena, std::uint32_t slot, slot_kind 
   return found;
 }
 
+/// Before a stack: whose it is and in which wait. A thread that is killed leaves one behind in its record.
+std::string stack_mark(std::uint32_t generation, std::uint32_t slot) {
+  return std::to_string(generation) + " " + std::to_string(slot) + "\n";
+}
+
+constexpr std::size_t longest_mark = 22;
+
+std::string stack_of(const thread_table& threads, std::uint32_t index, std::uint32_t slot) {
+  const std::string mark = stack_mark(threads.at(index).generation.load(std::memory_order_seq_cst), slot);
+  const std::string text = threads.text_of(index);
+  return text.starts_with(mark) ? text.substr(mark.size()) : std::string();
+}
+
+std::uint32_t record_index(const self& me) noexcept { return (static_cast<std::uint32_t>(me.id) >> 8) - 1; }
+
 /// What a thread waits for: the slot of the lock, and those in whose lines it stands.
 std::vector<std::uint32_t> awaited_by(const thread_record& record) {
   std::vector<std::uint32_t> slots;
@@ -107,7 +122,7 @@ void add_thread(const memory::arena& arena, std::uint32_t index, std::vector<sur
   for (const std::uint32_t slot : awaited_by(record)) {
     if (surveyed_lock* const lock = found_in(slot); lock != nullptr) {
       const std::int64_t since = slot + 1 == marked ? record.waits_since.load(std::memory_order_relaxed) : 0;
-      lock->waiters.push_back({process, thread, since, threads.text_of(index)});
+      lock->waiters.push_back({process, thread, since, stack_of(threads, index, slot)});
     }
   }
   for (const auto& hold : record.shared_holds) {
@@ -125,6 +140,17 @@ bool is_arena(const std::filesystem::path& link) {
 }
 
 }  // namespace
+
+void show_stack(const memory::arena_slot& slot, std::string_view stack) {
+  const self me = self_in(slot);
+  std::string text = stack_mark(static_cast<std::uint32_t>(me.id >> 32), slot.index());
+  text.append(stack.substr(0, most_stack_text()));
+  thread_table(slot.home()).set_text(record_index(me), text);
+}
+
+void hide_stack(const memory::arena_slot& slot) { thread_table(slot.home()).set_text(record_index(self_in(slot)), ""); }
+
+std::size_t most_stack_text() noexcept { return thread_table::text_size - 1 - longest_mark; }
 
 std::vector<surveyed_lock> survey(const memory::arena& arena) {
   std::vector<surveyed_lock> found;

@@ -1,9 +1,11 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "memory/arena.hpp"
@@ -36,6 +38,13 @@ struct surveyed_lock {
   std::int64_t parties = 0;  // of a barrier
   bool broken = false;       // a barrier; or a lock that was given up after its holder's death
 };
+
+/// Tells others where in its program the calling thread waits for what is in `slot`, as text; until hide_stack(), or
+/// its end. What is too long is cut off. @throws std::bad_alloc  no memory for that.
+void show_stack(const memory::arena_slot& slot, std::string_view stack);
+void hide_stack(const memory::arena_slot& slot);
+/// How long such a text may be.
+[[nodiscard]] std::size_t most_stack_text() noexcept;
 
 /// All primitives in an arena, in the order of their slots.
 [[nodiscard]] std::vector<surveyed_lock> survey(const memory::arena& arena);

@@ -137,6 +137,26 @@ class waiting : public barrier_scene {
 
 TEST(BarrierUnderKill, WhileItWaits) { kill_everywhere<waiting>(); }
 
+/// The victim comes to one who waits and one who has died there, and finds that out as the last to arrive.
+class finding_a_dead_one : public barrier_scene {
+ public:
+  finding_a_dead_one() {
+    admit();
+    EXPECT_TRUE(guests.front()->falls_asleep());
+    bystander dead([this] { return static_cast<int>(meet()); });
+    EXPECT_TRUE(dead.falls_asleep());
+  }
+  void prepare() override { const barrier_core::party known(meeting); }
+  void act() override { (void)meet(); }
+  void settle() override {
+    ASSERT_TRUE(guests.front()->ends_by(bound())) << "waits for ever";
+    EXPECT_EQ(guests.front()->told(), static_cast<int>(barrier_result::broken));
+    expect_as_new_after_a_reset();
+  }
+};
+
+TEST(BarrierUnderKill, WhileItFindsThatAnotherHasDied) { kill_everywhere<finding_a_dead_one>(); }
+
 /// The victim comes, and will not come again.
 class dropping : public barrier_scene {
  public:

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "lock_support.hpp"
+#include "shoal/counting_semaphore.hpp"
 #include "shoal/error.hpp"
 #include "shoal/event.hpp"
 #include "sync/barrier_core.hpp"
@@ -23,6 +24,7 @@ using shoal::process;
 using shoal::sync::barrier_core;
 using shoal::test::code_of;
 using shoal::test::eventually;
+using shoal::test::in_child;
 using shoal::test::patience;
 using shoal::test::shared;
 using shoal::test::succeeds;
@@ -199,6 +201,18 @@ TEST(Barrier, IsBrokenAlsoWhereSignalsInterruptTheWait) {
   victim.kill();
   (void)victim.join();
   EXPECT_TRUE(succeeds(disturbed));
+}
+
+TEST(Barrier, IsBrokenByWhoTakesThePlaceOfADeadOneAmongTheThreads) {
+  barrier meeting(3);
+  shoal::counting_semaphore units(0);
+  process victim([&] { meeting.arrive_and_wait(); });
+  ASSERT_TRUE(have_arrived(meeting, 1));
+  victim.kill();
+  (void)victim.join();
+  EXPECT_TRUE(in_child([&] {  // is not known yet, and gets the record of the victim
+    return !units.try_acquire_for(1ms) && meeting.is_broken();
+  }));
 }
 
 TEST(Barrier, IsBrokenByTheDeathOfOneWhoCompletes) {

@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <memory>
 #include <mutex>
 #include <shared_mutex>
 #include <string>
@@ -351,6 +352,31 @@ TEST(ConditionVariable, TheNextNotificationPassesOnThatOfADeadOneAtOnce) {
   }
   EXPECT_TRUE(room.join(second));
   EXPECT_TRUE(room.join(third));
+}
+
+TEST(ConditionVariable, ANotificationOfADeadOneIsPassedOnByWhoTakesItsPlaceAmongTheThreads) {
+  waiting_room room;
+  const int first = room.admit();
+  room.admit();
+  const std::scoped_lock lock(room.guard);
+  room.changed.notify_one();
+  room.kill(first);
+  mutex other;
+  EXPECT_TRUE(in_child([&] {  // is not known yet, and gets the record of the first
+    const std::scoped_lock mine(other);
+    return room.waiting() == 0;
+  }));
+}
+
+TEST(ConditionVariable, ANotificationThatAWaiterWasNotToldOfIsPassedOn) {
+  shoal::sync::wait_line line;
+  auto unaware = std::make_unique<shoal::sync::wait_line::place>(line);
+  shoal::sync::wait_line::place next(line);
+  EXPECT_EQ(line.notify(1), 1U);
+  EXPECT_EQ(line.size(), 1U);
+  unaware.reset();  // as after an exception: it has not waited
+  EXPECT_EQ(line.size(), 0U);
+  EXPECT_EQ(next.wait_until(shoal::no_waiting), shoal::sync::wait_result::done);
 }
 
 TEST(ConditionVariable, ANotificationIsPassedOnAlsoWhereSignalsInterruptTheWait) {

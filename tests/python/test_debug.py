@@ -252,3 +252,20 @@ def test_a_label_of_any_length_and_alphabet_is_kept_as_far_as_there_is_room() ->
     assert shoal.Lock(label="ü" * 40).label == "ü" * 15
     assert shoal.Lock(label="\ud800").label == "?"
     assert shoal.Lock().label == ""
+
+
+def test_what_a_killed_thread_has_shown_is_not_taken_for_anothers(eventually: Callable[..., None]) -> None:
+    lock = shoal.Lock(label="test: stale")
+    with lock:
+        victim = shoal.Process(target=wait_for_it, args=(lock,))
+        victim.start()
+        eventually(lambda: any(waiter.stack for waiter in info_of(lock).waiters))
+        victim.kill()
+        victim.join()
+        assert info_of(lock).waiters == ()
+        heir = shoal.Process(target=lock.acquire, args=(True, 30))
+        heir.start()
+        eventually(lambda: info_of(lock).waiters)
+        assert "in wait_for_it" not in info_of(lock).waiters[0].stack
+        heir.kill()
+        heir.join()

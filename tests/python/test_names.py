@@ -77,7 +77,7 @@ def test_isinstance_works_where_multiprocessing_has_factory_functions() -> None:
     with pytest.raises(TypeError):
         type("Mine", (multiprocessing.Lock,), {})  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="unsupported operand"):
-        multiprocessing.Lock | None  # type: ignore[operator]  # noqa: B018
+        multiprocessing.Lock | None  # type: ignore[operator]
 
     assert isinstance(shoal.Lock(), shoal.Lock)
     assert repr(shoal.Lock) == "<class 'shoal.synchronize.Lock'>"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import signal
@@ -197,11 +198,8 @@ def test_an_rlock_of_a_dead_process_is_acquired_once() -> None:
 
 def take_turns(lock: Any, stop: Any, taken: Any) -> None:
     while not stop.is_set():
-        try:
-            with lock:
-                taken.release()
-        except shoal.OwnerDied:
-            pass
+        with contextlib.suppress(shoal.OwnerDied), lock:
+            taken.release()
 
 
 def test_random_kills_wedge_nobody(context: Any) -> None:
@@ -216,10 +214,8 @@ def test_random_kills_wedge_nobody(context: Any) -> None:
             victim.kill()
         for victim in victims:
             victim.join()
-    try:
+    with contextlib.suppress(shoal.OwnerDied):
         assert lock.acquire(timeout=30)
-    except shoal.OwnerDied:
-        pass
     lock.release()
 
 
