@@ -100,7 +100,7 @@ PyObject* load(const std::byte* from) {
   return boxed(value_at<T>(from));
 }
 
-/// The objects for all values of a type of one byte, which the interpreter has anyway; never released.
+/// The objects for all values of a type of one byte; never released.
 template <class T>
 const std::array<PyObject*, 256>& all_objects() {
   static const auto objects = [] {
