@@ -214,18 +214,17 @@ class presence {
       std::erase_if(all_, [](const std::unique_ptr<places>& known) { return has_ended(*known); });
       next_look_ = 2 * all_.size() + fewest_to_look_through;
     }
-    std::unique_ptr<places> made = mine == nullptr ? std::make_unique<places>() : nullptr;
-    places& list = made != nullptr ? *made : *mine;
-    leave_abandoned(list);
-    list.reserve(list.size() + 1);
-    all_.reserve(all_.size() + 1);
-    const self me = settle(*arena);
-    // Nothing throws any more: what is listed, and what `mine` points to, has a place in it or is still listed.
-    list.push_back({arena, me});
-    if (made != nullptr) {
+    if (mine == nullptr) {
+      auto made = std::make_unique<places>();
+      all_.reserve(all_.size() + 1);
       mine = made.get();
       all_.push_back(std::move(made));
     }
+    places& list = *mine;
+    leave_abandoned(list);
+    list.reserve(list.size() + 1);
+    const self me = settle(*arena);
+    list.push_back({arena, me});
     return me;
   }
 

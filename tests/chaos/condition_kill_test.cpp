@@ -26,7 +26,6 @@ using shoal::test::comes_to_rest;
 using shoal::test::eventually;
 using shoal::test::kill_everywhere;
 using shoal::test::kill_scene;
-using shoal::test::patience;
 using shoal::test::shared;
 using shoal::test::stepped_process;
 
@@ -212,13 +211,19 @@ TEST(ConditionUnderKill, WhileItNotifiesAll) { kill_everywhere<notifying<everybo
 class passing_on : public condition_scene {
  public:
   passing_on() {
-    auto notified = admit();
+    auto notified = std::make_unique<bystander>([this] {
+      (void)other_.lock_until(forever);  // so that its record is not given to the next one, who would pass it on
+      (void)lock();
+      (void)wait();
+      return 0;
+    });
+    EXPECT_TRUE(notified->falls_asleep());
     first_ = admit();
+    second_ = admit();
     (void)lock();
     line.notify(1);
     notified.reset();  // is killed without having had the lock
     guard.unlock();
-    second_ = admit();
   }
   void prepare() override {
     (void)lock();
@@ -234,6 +239,7 @@ class passing_on : public condition_scene {
   }
 
  private:
+  owner_lock other_{slot_kind::mutex};
   std::unique_ptr<bystander> first_;
   std::unique_ptr<bystander> second_;
 };

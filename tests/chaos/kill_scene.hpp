@@ -129,33 +129,36 @@ class kill_scene {
 
 /// Where to kill a victim that goes this way: before each instruction, where that is met for the first time, and at
 /// some of the later times, since a loop turns as often as the clock wants. Unless the test is long there are about
-/// `most` of the former, in equal distances, and less of the latter, which take long to get to.
+/// `most` of the former, in equal distances, and few of the latter, which take long to get to.
 inline std::vector<long> points_on(const path& way, long most) {
   std::vector<long> fresh;
   std::vector<long> repeated;
   for (long at = 0; at <= way.length(); at += at == 0 ? 1 : way.stride_at(at)) {
     (way.landmark(at) == at ? fresh : repeated).push_back(at);
   }
-  if (!chaos_is_long()) {
-    const auto thin_out = [](std::vector<long>& points, long wanted) {
-      const auto count = static_cast<long>(points.size());
-      const long step = count / wanted + 1;
-      for (long i = 0; i * step < count; ++i) {
-        points[static_cast<std::size_t>(i)] = points[static_cast<std::size_t>(i * step)];
-      }
-      points.resize(static_cast<std::size_t>((count + step - 1) / step));
-    };
+  const auto thin_out = [](std::vector<long>& points, long wanted) {
+    const auto count = static_cast<long>(points.size());
+    const long step = count / wanted + 1;
+    for (long i = 0; i * step < count; ++i) {
+      points[static_cast<std::size_t>(i)] = points[static_cast<std::size_t>(i * step)];
+    }
+    points.resize(static_cast<std::size_t>((count + step - 1) / step));
+  };
+  if (chaos_is_long()) {
+    constexpr long many = 1'000;
+    thin_out(repeated, many);
+  } else {
     thin_out(fresh, most);
-    thin_out(repeated, most / 8);
+    thin_out(repeated, most / 16);
   }
   fresh.insert(fresh.end(), repeated.begin(), repeated.end());
   fresh.push_back(way.length());
   return fresh;
 }
 
-/// Stages the scene for each kill, 32 at a time, since those who sleep may have to wait for the clock.
+/// Stages the scene for each kill, 96 at a time, since those who sleep may have to wait for the clock.
 template <class Scene>
-void kill_everywhere(long most = 250) {
+void kill_everywhere(long most = 600) {
   if (!can_single_step) {
     GTEST_SKIP() << why_no_single_step;
   }
@@ -168,7 +171,7 @@ void kill_everywhere(long most = 250) {
   }
   way.find_landmarks();
   const std::vector<long> points = points_on(way, most);
-  constexpr std::size_t together = 32;
+  constexpr std::size_t together = 96;
   for (std::size_t first = 0; first < points.size() && !testing::Test::HasFailure(); first += together) {
     std::list<Scene> scenes;
     for (std::size_t i = first; i < std::min(first + together, points.size()); ++i) {

@@ -121,7 +121,7 @@ class first_use : public lock_scene {
   void settle() override { expect_next_is_told_if_held(); }
 };
 
-TEST(MutexUnderKill, AtTheFirstUseOfAnArena) { kill_everywhere<first_use>(); }
+TEST(MutexUnderKill, AtTheFirstUseOfAnArena) { kill_everywhere<first_use>(200); }
 
 class first_use_after_a_death : public lock_scene {
  public:

@@ -27,7 +27,6 @@ using namespace std::chrono_literals;
 using shoal::condition_variable;
 using shoal::mutex;
 using shoal::process;
-using shoal::memory::slot_kind;
 using shoal::test::code_of;
 using shoal::test::dead_told_by;
 using shoal::test::eventually;

@@ -16,7 +16,6 @@ using namespace std::chrono_literals;
 using shoal::counting_semaphore;
 using shoal::process;
 using shoal::memory::slot_kind;
-using shoal::test::in_child;
 using shoal::test::patience;
 using shoal::test::shared;
 using shoal::test::succeeds;

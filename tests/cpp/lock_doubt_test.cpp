@@ -34,7 +34,6 @@ using shoal::test::holder;
 using shoal::test::in_child;
 using shoal::test::patience;
 using shoal::test::shared;
-using shoal::test::succeeds;
 
 /// From now on this process, a child, can open nothing.
 void do_without_new_descriptors() {

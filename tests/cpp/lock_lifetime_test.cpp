@@ -191,6 +191,7 @@ TEST(LockAtExit, OfAProcessThatEndsWithItIsToldOf) {
   const pid_t id = child.id();
   EXPECT_TRUE(succeeds(child));
   EXPECT_EQ(dead_told_by([] { guard.lock(); }).process, id);
+  guard.consistent();
   guard.unlock();
 }
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <csignal>
+#include <list>
 #include <mutex>
 #include <numeric>
 #include <ranges>
@@ -170,7 +171,7 @@ TEST(SharedArray, IsMadeOfARange) {
   EXPECT_TRUE(std::ranges::equal(copied, values));
   const shared_array<int> listed{1, 2, 3};
   EXPECT_EQ(listed.size(), 3U);
-  const shared_array<int> counted(std::views::iota(0, 5));
+  const shared_array<int> counted(std::list{0, 1, 2, 3, 4});
   EXPECT_EQ(counted[4], 4);
   EXPECT_TRUE(shared_array<int>(0).empty());
   EXPECT_EQ(shared_array<account>(3)[2].balance, 7);

@@ -7,7 +7,6 @@
 #include <mutex>
 #include <string>
 #include <type_traits>
-#include <utility>
 #include <vector>
 
 #include "lock_support.hpp"
@@ -202,7 +201,12 @@ struct names {
 
 /// A timed wait, and how its time was given.
 template <class Wait>
-using kinds = std::vector<std::pair<const char*, std::function<bool(Wait&)>>>;
+struct kind {
+  const char* name;
+  std::function<bool(Wait&)> wait;
+};
+template <class Wait>
+using kinds = std::vector<kind<Wait>>;
 
 template <class Wait>
 kinds<Wait> waits_whose_time_is_over() {
@@ -227,6 +231,7 @@ kinds<Wait> waits_whose_time_is_over() {
             {"until a date an hour ago", [](Wait& wait) { return wait.wait_until(system_clock::now() - 1h); }},
             {"until a second that is over",
              [](Wait& wait) { return wait.wait_until(std::chrono::floor<std::chrono::seconds>(system_clock::now())); }},
+            {"until the earliest second", [](Wait& wait) { return wait.wait_until(std::chrono::sys_seconds::min()); }},
             {"until the earliest time of a file",
              [](Wait& wait) { return wait.wait_until(file_clock::time_point::min()); }},
         });
@@ -245,12 +250,20 @@ kinds<Wait> waits_that_nothing_ends_in_time() {
        [](Wait& wait) { return wait.wait_for(seconds(std::numeric_limits<double>::infinity())); }},
   };
   if constexpr (!std::is_same_v<Wait, barrier_wait>) {
-    all.insert(all.end(),
-               {
-                   {"until forever", [](Wait& wait) { return wait.wait_until(shoal::forever); }},
-                   {"until the last date", [](Wait& wait) { return wait.wait_until(system_clock::time_point::max()); }},
-                   {"until an hour from now", [](Wait& wait) { return wait.wait_until(system_clock::now() + 1h); }},
-               });
+    all.insert(
+        all.end(),
+        {
+            {"until forever", [](Wait& wait) { return wait.wait_until(shoal::forever); }},
+            {"until the last date", [](Wait& wait) { return wait.wait_until(system_clock::time_point::max()); }},
+            {"until the last time of a file",
+             [](Wait& wait) { return wait.wait_until(file_clock::time_point::max()); }},
+            {"until the last second", [](Wait& wait) { return wait.wait_until(std::chrono::sys_seconds::max()); }},
+            {"until the last hour",
+             [](Wait& wait) {
+               return wait.wait_until(std::chrono::time_point<steady_clock, std::chrono::hours>::max());
+             }},
+            {"until an hour from now", [](Wait& wait) { return wait.wait_until(system_clock::now() + 1h); }},
+        });
   }
   return all;
 }
@@ -268,25 +281,25 @@ using all_waits = testing::Types<lock_wait<mutex>, lock_wait<shoal::recursive_mu
 TYPED_TEST_SUITE(TimedWait, all_waits, names);
 
 TYPED_TEST(TimedWait, IsOverWhereItsTimeIsOver) {
-  for (const auto& [kind, wait] : waits_whose_time_is_over<TypeParam>()) {
+  for (const kind<TypeParam>& timed : waits_whose_time_is_over<TypeParam>()) {
     TypeParam closed;
-    ASSERT_TRUE(in_child([&] { return !wait(closed); })) << kind;
+    ASSERT_TRUE(in_child([&] { return !timed.wait(closed); })) << timed.name;
   }
 }
 
 TYPED_TEST(TimedWait, WithAFarTimeLastsUntilItIsFulfilled) {
-  for (const auto& [kind, wait] : waits_that_nothing_ends_in_time<TypeParam>()) {
+  for (const kind<TypeParam>& timed : waits_that_nothing_ends_in_time<TypeParam>()) {
     TypeParam closed;
     const shared<std::atomic<int>> stage;
     process child([&] {
       stage->store(1);
-      const bool fulfilled = wait(closed);
+      const bool fulfilled = timed.wait(closed);
       stage->store(2);
       return fulfilled ? 0 : 1;
     });
-    EXPECT_TRUE(falls_asleep(child, *stage)) << kind;
+    EXPECT_TRUE(falls_asleep(child, *stage)) << timed.name;
     closed.open();
-    ASSERT_TRUE(succeeds(child)) << kind;
+    ASSERT_TRUE(succeeds(child)) << timed.name;
   }
 }
 
@@ -299,10 +312,10 @@ using lasting_waits =
 TYPED_TEST_SUITE(TimedWaitForALastingThing, lasting_waits, names);
 
 TYPED_TEST(TimedWaitForALastingThing, FindsWhatIsThereHoweverLongItsTimeIsOver) {
-  for (const auto& [kind, wait] : waits_whose_time_is_over<TypeParam>()) {
+  for (const kind<TypeParam>& timed : waits_whose_time_is_over<TypeParam>()) {
     TypeParam opened;
     opened.open();
-    ASSERT_TRUE(in_child([&] { return wait(opened); })) << kind;
+    ASSERT_TRUE(in_child([&] { return timed.wait(opened); })) << timed.name;
   }
 }
 
