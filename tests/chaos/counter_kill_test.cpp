@@ -26,7 +26,6 @@ using shoal::test::bystander;
 using shoal::test::comes_to_rest;
 using shoal::test::kill_everywhere;
 using shoal::test::kill_scene;
-using shoal::test::shared;
 using shoal::test::stepped_process;
 
 void wait_for(semaphore& units) {

@@ -27,7 +27,6 @@ using shoal::process;
 using shoal::test::eventually;
 using shoal::test::holder;
 using shoal::test::patience;
-using shoal::test::shared;
 using shoal::test::succeeds;
 
 /// Longer than the clock by which others look around.

@@ -165,7 +165,8 @@ def test_the_readmes_python_examples_run_and_print_what_it_says(run: Callable[..
 
 
 def test_the_readme_says_which_names_are_shoals(run: Callable[..., Any]) -> None:
-    (sentence,) = re.findall(r"^Shoal's own are at present (.*?)\. ", (ROOT / "README.md").read_text(), re.MULTILINE)
+    readme = (ROOT / "README.md").read_text()
+    (sentence,) = re.findall(r"^Shoal's own are at present (.*?)\. ", readme, re.MULTILINE | re.DOTALL)
     status = run("-m", "shoal", "--status").out
     assert sorted(re.findall(r"`(\w+)`", sentence)) == sorted(re.findall(r"^  (\w+) +shoal$", status, re.MULTILINE))
 
