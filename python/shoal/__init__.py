@@ -8,7 +8,8 @@ is which).
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+import typing
+from typing import Any
 
 from shoal import _core, _stdlib, alias
 from shoal._core import Lease
@@ -35,7 +36,7 @@ from shoal.synchronize import Lock as Lock
 from shoal.synchronize import RLock as RLock
 from shoal.synchronize import Semaphore as Semaphore
 
-if TYPE_CHECKING:
+if typing.TYPE_CHECKING:
     from shoal import debug as debug
 
 __version__ = _core.__version__
