@@ -1,28 +1,19 @@
 #include "os/pidfd.hpp"
 
-#include <poll.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <csignal>
-#include <ctime>
 #include <string>
+
+#include "os/poll.hpp"
 
 namespace shoal::os {
 namespace {
 
 // Older headers than the kernel: glibc has these since 2.36 only.
 constexpr auto wait_by_pidfd = static_cast<idtype_t>(3);
-
-timespec time_left(deadline until) {
-  using std::chrono::nanoseconds;
-  const auto now = std::chrono::steady_clock::now();
-  const nanoseconds left = until <= now ? nanoseconds(0) : nanoseconds(until - now);
-  return {.tv_sec = static_cast<time_t>(left.count() / 1'000'000'000),
-          .tv_nsec = static_cast<long>(left.count() % 1'000'000'000)};
-}
 
 }  // namespace
 
@@ -37,18 +28,15 @@ pidfd pidfd::open(pid_t pid) {
 
 pidfd::wait_result pidfd::wait_until(deadline until) const {
   pollfd ended{.fd = fd_.get(), .events = POLLIN, .revents = 0};
-  timespec limit{};
-  if (until != forever) {
-    limit = time_left(until);
+  switch (poll_until({&ended, 1}, until)) {
+    case poll_result::ready:
+      return wait_result::ended;
+    case poll_result::timed_out:
+      return wait_result::timed_out;
+    case poll_result::interrupted:
+      break;
   }
-  const int count = ::ppoll(&ended, 1, until == forever ? nullptr : &limit, nullptr);
-  if (count < 0) {
-    if (errno != EINTR) {
-      throw_errno("waiting for process " + std::to_string(pid_));
-    }
-    return wait_result::interrupted;
-  }
-  return count == 0 ? wait_result::timed_out : wait_result::ended;
+  return wait_result::interrupted;
 }
 
 std::optional<exit_status> pidfd::try_reap() {
