@@ -65,6 +65,7 @@ class flag {
   static constexpr std::uint64_t one_taker = std::uint64_t{1} << 33;
   static constexpr std::uint64_t one_announcement = std::uint64_t{1} << 41;
   static constexpr std::uint64_t most_takers = one_announcement / one_taker - 1;
+  static constexpr std::uint64_t most_announcements = ~std::uint64_t{0} / one_announcement;
 
   struct state {
     std::atomic<std::uint64_t> word;  // COMMIT
@@ -73,9 +74,9 @@ class flag {
   static std::uint32_t generation_of(std::uint64_t word) noexcept {
     return static_cast<std::uint32_t>((word & low_half) / one_time);
   }
-  static std::uint64_t takers(std::uint64_t word) noexcept { return word / one_taker & most_takers; }
+  static std::uint64_t takers(std::uint64_t word) noexcept { return (word / one_taker) & most_takers; }
   static std::uint64_t announcements_between(std::uint64_t before, std::uint64_t after) noexcept {
-    return after / one_announcement - before / one_announcement & ~std::uint64_t{0} / one_announcement;
+    return (after / one_announcement - before / one_announcement) & most_announcements;
   }
   static std::uint64_t set_in(std::uint64_t word) noexcept;
 
