@@ -1,5 +1,6 @@
 #include "os/pidfd.hpp"
 
+#include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -14,6 +15,17 @@ namespace {
 
 // Older headers than the kernel: glibc has these since 2.36 only.
 constexpr auto wait_by_pidfd = static_cast<idtype_t>(3);
+
+// struct pidfd_info of linux/pidfd.h, and its ioctl, see there.
+struct exit_information {
+  std::uint64_t mask;
+  std::uint64_t control_group;
+  std::uint32_t ids[11];
+  std::int32_t wait_status;
+};
+static_assert(sizeof(exit_information) == 64);
+constexpr unsigned long get_information = _IOWR(0xFF, 11, exit_information);
+constexpr std::uint64_t exit_wanted = 1U << 3;
 
 }  // namespace
 
@@ -64,6 +76,21 @@ std::optional<exit_status> pidfd::try_reap() {
   status_ =
       info.si_code == CLD_EXITED ? exit_status::exited_with(info.si_status) : exit_status::killed_by(info.si_status);
   return status_;
+}
+
+std::optional<exit_status> pidfd::exit_of_reaped() const noexcept {
+  for (int attempt = 0; attempt < 100; ++attempt) {
+    exit_information information{};
+    information.mask = exit_wanted;
+    if (::ioctl(fd_.get(), get_information, &information) == 0 && (information.mask & exit_wanted) != 0) {
+      const int status = information.wait_status;
+      return WIFEXITED(status) ? exit_status::exited_with(WEXITSTATUS(status))
+                               : exit_status::killed_by(WTERMSIG(status));
+    }
+    constexpr timespec millisecond{.tv_sec = 0, .tv_nsec = 1'000'000};
+    ::nanosleep(&millisecond, nullptr);
+  }
+  return std::nullopt;
 }
 
 void pidfd::send_signal(int signal) const {
