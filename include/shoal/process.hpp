@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 #include <type_traits>
 #include <utility>
 
@@ -86,15 +87,22 @@ class process {
   [[nodiscard]] std::optional<exit_status> join_until(deadline until);
 
   [[nodiscard]] pid_t id() const noexcept;  ///< 0 if not joinable
+  [[nodiscard]] std::string name() const;   ///< as in its options; empty if not joinable
   [[nodiscard]] int native_handle()
       const noexcept;  ///< a pidfd, which polls readable when the child has ended; -1 if not joinable
 
   void terminate() const;  ///< Asks the child to end: SIGTERM. Nothing happens if it has ended, or there is none.
+  void interrupt() const;  ///< As Ctrl-C does: SIGINT. Nothing happens if it has ended, or there is none.
   void kill() const;       ///< Ends the child: SIGKILL. Nothing happens if it has ended, or there is none.
 
  private:
+  template <class R>
+  friend class future;
   class child;
 
+  [[nodiscard]] bool wait_until(deadline until) const;
+
+  void send(int signal) const;
   void start(const process_options& options, const detail::process_call& call);
 
   std::unique_ptr<child> child_;
