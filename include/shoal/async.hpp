@@ -131,8 +131,7 @@ template <class F, class... Args>
   return answer;
 }
 template <class F, class... Args>
-requires(!std::same_as<std::remove_cvref_t<F>, process_options>)
-[[nodiscard]] auto async(F&& f, Args&&... args) {
+requires(!std::same_as<std::remove_cvref_t<F>, process_options>) [[nodiscard]] auto async(F&& f, Args&&... args) {
   return async(process_options{}, std::forward<F>(f), std::forward<Args>(args)...);
 }
 

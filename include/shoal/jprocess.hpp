@@ -30,13 +30,11 @@ class jprocess : private process {
   template <class F, class... Args>
   jprocess(const process_options& options, F&& f, Args&&... args) {
     using function = std::decay_t<F>;
-    constexpr bool takes_token =
-        std::is_invocable_v<function, stop_token, std::decay_t<Args>...> ||
-        !std::is_void_v<detail::parameters_t<function, stop_token, std::decay_t<Args>...>>;
+    constexpr bool takes_token = std::is_invocable_v<function, stop_token, std::decay_t<Args>...> ||
+                                 !std::is_void_v<detail::parameters_t<function, stop_token, std::decay_t<Args>...>>;
     if constexpr (takes_token) {
       stop_.emplace();
-      process::operator=(
-          process(options, std::forward<F>(f), stop_->get_token(), std::forward<Args>(args)...));
+      process::operator=(process(options, std::forward<F>(f), stop_->get_token(), std::forward<Args>(args)...));
     } else {
       process::operator=(process(options, std::forward<F>(f), std::forward<Args>(args)...));
     }

@@ -39,13 +39,14 @@ class process {
   process() noexcept;
 
   /// Starts invoke(f, args...) in a child, by get_start_method(). f and args are copied or moved first, as std::thread
-  /// does; std::ref keeps a reference, and makes an object in shared memory (queue, mutex, shared_value, ...) arrive as a
-  /// handle of the same object.
+  /// does; std::ref keeps a reference, and makes an object in shared memory (queue, mutex, shared_value, ...) arrive as
+  /// a handle of the same object.
   ///
   /// An int that f returns becomes the exit code (its low 8 bits, as for main); void means 0. An exception that leaves
   /// f means exit code 1, and join() reports it.
   ///
-  /// @throws std::system_error  no process (EAGAIN: see RLIMIT_NPROC), descriptor or memory left, or an option cannot be
+  /// @throws std::system_error  no process (EAGAIN: see RLIMIT_NPROC), descriptor or memory left, or an option cannot
+  /// be
   ///     applied. f has not run; nothing is left behind.
   /// @throws std::invalid_argument  not for start_method::fork: the function or an argument cannot be sent.
   /// @throws std::logic_error       not for start_method::fork: there is no shoal::runtime.

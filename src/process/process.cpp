@@ -159,7 +159,8 @@ child_process start_anew(const detail::process_call& call, child_settings settin
   try {
     channel.send(package.values.bytes(), package.descriptors);
   } catch (const std::system_error& failure) {
-    child_process dead = served ? child_process(std::move(process), std::move(channel)) : child_process(std::move(process));
+    child_process dead =
+        served ? child_process(std::move(process), std::move(channel)) : child_process(std::move(process));
     dead.send_signal(SIGKILL);
     const std::string how = how_it_ended(dead);
     if (failure.code() == std::errc::broken_pipe) {

@@ -40,7 +40,8 @@ TEST_P(Async, ReturnsMuch) {
 
 TEST_P(Async, OfAFunctionWithoutResultIsDoneWhenItReturns) {
   shoal::queue<int> values;
-  auto done = shoal::async(by_method(), [](shoal::queue<int> out) { out.push(7); }, std::ref(values));
+  auto done = shoal::async(
+      by_method(), [](shoal::queue<int> out) { out.push(7); }, std::ref(values));
   done.get();
   EXPECT_EQ(values.try_pop(), 7);
 }
@@ -70,7 +71,8 @@ TEST_P(Async, SaysThatTheProcessWasKilled) {
 
 TEST_P(Async, CanBeWaitedFor) {
   shoal::queue<int> values;
-  auto answer = shoal::async(by_method(), [](shoal::queue<int>& in) { return in.pop(); }, std::ref(values));
+  auto answer = shoal::async(
+      by_method(), [](shoal::queue<int>& in) { return in.pop(); }, std::ref(values));
   EXPECT_EQ(answer.wait_for(5ms), std::future_status::timeout);
   values.push(1);
   EXPECT_EQ(answer.wait_for(20s), std::future_status::ready);
@@ -81,7 +83,10 @@ TEST_P(Async, CanBeWaitedFor) {
 
 TEST_P(Async, IsWaitedForByTheDestructor) {
   shoal::queue<int> values;
-  { const auto unused = shoal::async(by_method(), [](shoal::queue<int>& out) { out.push(1); }, std::ref(values)); }
+  {
+    const auto unused = shoal::async(
+        by_method(), [](shoal::queue<int>& out) { out.push(1); }, std::ref(values));
+  }
   EXPECT_EQ(values.try_pop(), 1);
 }
 

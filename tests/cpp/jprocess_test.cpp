@@ -55,7 +55,8 @@ TEST_P(JProcess, IsAskedToStopByHand) {
 }
 
 TEST_P(JProcess, RunsAFunctionThatTakesNoToken) {
-  jprocess child(by_method(), [](int value) { return value; }, 3);
+  jprocess child(
+      by_method(), [](int value) { return value; }, 3);
   EXPECT_FALSE(child.request_stop());
   EXPECT_FALSE(child.get_stop_token().stop_possible());
   EXPECT_EQ(child.join().code(), 3);
@@ -71,7 +72,9 @@ TEST_P(JProcess, AssignmentStopsAndJoinsTheFormerOne) {
 }
 
 TEST_P(JProcess, FailureOfTheFunctionIsLeftToJoin) {
-  { const jprocess child(by_method(), [] { throw 1; }); }
+  {
+    const jprocess child(by_method(), [] { throw 1; });
+  }
   jprocess child(by_method(), [] { throw 1; });
   EXPECT_THROW(child.join(), shoal::remote_error);
 }
@@ -93,7 +96,8 @@ TEST_P(JProcess, OneSourceStopsMany) {
 
 TEST_P(JProcess, AnyProcessMayAskToStop) {
   const stop_source source;
-  shoal::process child(by_method(), [](const stop_source& ours) { ours.request_stop(); }, source);
+  shoal::process child(
+      by_method(), [](const stop_source& ours) { ours.request_stop(); }, source);
   EXPECT_TRUE(source.get_token().wait_for(20s));
   child.join();
 }

@@ -124,7 +124,8 @@ TEST_P(ProcessStart, SendsMuch) {
 }
 
 TEST_P(ProcessStart, ExceptionArrivesWithTypeAndText) {
-  process child(by_method(), [](int row) { throw std::out_of_range("no row " + std::to_string(row)); }, 7);
+  process child(
+      by_method(), [](int row) { throw std::out_of_range("no row " + std::to_string(row)); }, 7);
   try {
     join_soon(child);
     FAIL() << "nothing was thrown";
@@ -139,10 +140,12 @@ TEST_P(ProcessStart, SignalThatKilledTheChildIsReported) {
 }
 
 TEST_P(ProcessStart, ChildStartsChildrenOfItsOwn) {
-  EXPECT_EQ(run([](int method) {
-              process child(process_options{.method = static_cast<start_method>(method)}, add, 1, "2");
-              return child.join().code();
-            }, static_cast<int>(GetParam()))
+  EXPECT_EQ(run(
+                [](int method) {
+                  process child(process_options{.method = static_cast<start_method>(method)}, add, 1, "2");
+                  return child.join().code();
+                },
+                static_cast<int>(GetParam()))
                 .code(),
             3);
 }
@@ -179,7 +182,8 @@ TEST_P(ProcessStart, IsSentWhatItsFunctionRefersTo) {
     EXPECT_NE(std::string(error.what()).find(text_of(GetParam())), std::string::npos) << error.what();
   }
   try {
-    process child(by_method(), [](const int& value) { return value; }, std::ref(local));
+    process child(
+        by_method(), [](const int& value) { return value; }, std::ref(local));
     FAIL() << "started";
   } catch (const std::invalid_argument& error) {
     EXPECT_NE(std::string(error.what()).find("argument"), std::string::npos) << error.what();

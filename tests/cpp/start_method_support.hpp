@@ -51,8 +51,8 @@ class by_each_method : public testing::TestWithParam<start_method> {
 
 }  // namespace shoal::test
 
-#define INSTANTIATE_BY_EACH_METHOD(suite)                                                                            \
-  INSTANTIATE_TEST_SUITE_P(ByEach, suite,                                                                            \
-                           testing::Values(shoal::start_method::fork, shoal::start_method::spawn,                    \
-                                           shoal::start_method::forkserver),                                         \
-                           shoal::test::name_of_method)
+#define INSTANTIATE_BY_EACH_METHOD(suite)                                                                      \
+  INSTANTIATE_TEST_SUITE_P(                                                                                    \
+      ByEach, suite,                                                                                           \
+      testing::Values(shoal::start_method::fork, shoal::start_method::spawn, shoal::start_method::forkserver), \
+      shoal::test::name_of_method)
