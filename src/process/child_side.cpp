@@ -176,7 +176,9 @@ void run_fork(const detail::process_call& call, const child_settings& settings, 
     }
     apply_or_refuse(settings, shared);
     trace_crashes(settings.name);
-    shared.say_running();
+    if (settings.may_fail()) {
+      shared.say_running();  // nobody waits for it otherwise
+    }
     code = call.run(call.context);
   } catch (...) {
     report_current_exception(shared);

@@ -69,18 +69,20 @@ void trace_crashes(std::string_view name) noexcept {
   name = name.substr(0, sizeof name_of_process - 1);
   std::memcpy(name_of_process, name.data(), name.size());
   name_of_process[name.size()] = '\0';
-  stack_t stack{};
-  if (::sigaltstack(nullptr, &stack) == 0 && (stack.ss_flags & SS_DISABLE) != 0) {
-    stack = {.ss_sp = spare_stack, .ss_flags = 0, .ss_size = sizeof spare_stack};
-    ::sigaltstack(&stack, nullptr);
+  // Set first and put back where there was something: a fork should not cost a second system call for each.
+  const stack_t spare{.ss_sp = spare_stack, .ss_flags = 0, .ss_size = sizeof spare_stack};
+  stack_t former_stack{};
+  if (::sigaltstack(&spare, &former_stack) == 0 && (former_stack.ss_flags & SS_DISABLE) == 0) {
+    ::sigaltstack(&former_stack, nullptr);
   }
+  struct sigaction action {};
+  action.sa_sigaction = shoal_on_crash;
+  action.sa_flags = static_cast<int>(SA_SIGINFO | SA_ONSTACK | SA_RESETHAND | SA_NODEFER);
   for (const int signal : crashes) {
-    struct sigaction now {};
-    if (::sigaction(signal, nullptr, &now) == 0 && (now.sa_flags & SA_SIGINFO) == 0 && now.sa_handler == SIG_DFL) {
-      struct sigaction action {};
-      action.sa_sigaction = shoal_on_crash;
-      action.sa_flags = static_cast<int>(SA_SIGINFO | SA_ONSTACK | SA_RESETHAND | SA_NODEFER);
-      ::sigaction(signal, &action, nullptr);
+    struct sigaction former {};
+    const bool is_set = ::sigaction(signal, &action, &former) == 0;
+    if (is_set && ((former.sa_flags & SA_SIGINFO) != 0 || former.sa_handler != SIG_DFL)) {
+      ::sigaction(signal, &former, nullptr);
     }
   }
 }
