@@ -39,9 +39,6 @@ _SECRET_SIZE = 16
 _TICKET_SIZE = _SECRET_SIZE + 8
 _MOST_DESCRIPTORS = 8
 
-# A fork server takes at most 256 descriptors for a process, some of them its own.
-_MOST_BY_FORK_SERVER = 240
-
 _HERE_THEY_ARE = b"+"
 _UNKNOWN_TICKET = b"-"
 
@@ -61,8 +58,6 @@ def duplicated_all(owner: Any, descriptors: Sequence[int]) -> Any:
     """
     popen = _stdlib.context.get_spawning_popen()
     if popen is None:
-        return _sender.ticket(owner, descriptors)
-    if popen.method == "forkserver" and len(popen._fds) + len(descriptors) > _MOST_BY_FORK_SERVER:
         return _sender.ticket(owner, descriptors)
     return _TakenAlong(descriptors)
 

@@ -19,6 +19,7 @@ import multiprocessing.reduction
 import multiprocessing.spawn
 import multiprocessing.synchronize
 import multiprocessing.util
+import sys
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import module_from_spec
 from typing import Any
@@ -56,6 +57,16 @@ def replaced_submodule(name: str) -> Any:
 
 
 _replaced_submodules: dict[str, Any] = {}
+
+
+def loaded_submodule(name: str) -> Any:
+    """The standard library's `multiprocessing.<name>`, which shoal does not replace, if it was imported; or None."""
+    return sys.modules.get(f"multiprocessing.{name}")
+
+
+def use_resource_tracker(descriptor: int) -> None:
+    """Let the resource tracker be the one behind `descriptor`, should this process need one."""
+    submodule("resource_tracker")._resource_tracker._fd = descriptor
 
 
 def find_submodule(name: str) -> ModuleSpec | None:

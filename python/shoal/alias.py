@@ -8,6 +8,7 @@ the program.
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Sequence
 from importlib.abc import Loader, MetaPathFinder
@@ -19,7 +20,7 @@ from shoal import _stdlib
 
 __all__ = ["install", "installed"]
 
-_REPLACED = ("context", "pool", "queues", "sharedctypes", "synchronize")
+_REPLACED = ("context", "forkserver", "pool", "queues", "sharedctypes", "synchronize")
 
 _prepare_child = _stdlib.spawn.get_preparation_data
 
@@ -35,7 +36,7 @@ def install() -> None:
 
     sys.modules["multiprocessing"] = shoal
     for name in _REPLACED:
-        sys.modules[f"multiprocessing.{name}"] = sys.modules[f"shoal.{name}"]
+        sys.modules[f"multiprocessing.{name}"] = importlib.import_module(f"shoal.{name}")
     # A program for multiprocessing does not expect `put` to raise for an object that cannot be pickled.
     shoal.queues.Queue._reports_put_errors = True
     _stdlib.spawn.get_preparation_data = _prepare_aliased_child

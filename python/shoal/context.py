@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from shoal import _stdlib, pool, queues, sharedctypes, synchronize
+from shoal import _process, _stdlib, pool, queues, sharedctypes, synchronize
 
 if TYPE_CHECKING:
     from multiprocessing import context as _standard
@@ -24,15 +24,37 @@ def __getattr__(name: str) -> Any:
     return _stdlib.missing_attribute(__name__, _stdlib.context, name)
 
 
-class Process(_standard.Process):
+class Process(_process.BaseProcess, _standard.Process):
     """A function that runs in a process of its own, with everything that `multiprocessing.Process` has.
 
-    `start` starts it by the program's start method (`set_start_method`). `sentinel` is a pidfd where that is possible,
-    that is for `fork` and `spawn`: it polls readable once the process has ended. `exitcode` is negative if a signal
-    ended it.
+    `start` starts it by the program's start method; see `get_start_method`. It raises OSError if the system refuses,
+    and what pickling raises; nothing is left behind then, and `start` may be called again. `exitcode` is negative if a
+    signal ended the process, and 255 if nobody can know it: its fork server was killed before it.
+
+    `sentinel` is a pidfd with every start method: it polls readable once the process has ended. `fileno` returns it, and
+    `await process.wait()` waits in asyncio. `parent_process().sentinel` is the same in the other direction.
+
+    A `name` that is given is also what ps and top show, its first 15 bytes. More can be chosen for the process:
+
+    cwd             its working directory
+    env             its environment, which replaces the inherited one. With `spawn`, the interpreter starts with it, so
+                    variables like PYTHONHASHSEED count; otherwise it is there before the function is called
+    cpu_affinity    the CPUs that it may run on: an iterable of numbers
+    nice            its niceness, which anybody may raise, and lower only who is privileged
+    max_memory      how many bytes of private memory it may have, what it has as it begins included (RLIMIT_DATA);
+                    beyond that there is MemoryError. Shared memory is not counted
+
+    `start` raises what is wrong with one of them: FileNotFoundError, ValueError, PermissionError, and so on.
+
+    With `daemon=True` the process is killed when its parent dies, however that dies. Others live on.
+
+    Children that are not forks have no descriptors but standard output and error and what was passed to them; no signal
+    is blocked in them. Standard input is empty with all start methods. A crash (SIGSEGV and the like) prints a
+    traceback, unless SHOAL_FAULTHANDLER=0 is in the environment; see `faulthandler`.
 
     Threads: `join`, `is_alive`, `exitcode`, `terminate` and `kill` may be called concurrently. fork: only the process
-    that started a child may join it. Kill-safety: a child that is killed is an exit code like another.
+    that started a child may join it. Kill-safety: a child that is killed is an exit code like another; a parent that is
+    killed in `start` leaves no child that has not begun.
     """
 
     @staticmethod
@@ -44,34 +66,41 @@ class Process(_standard.Process):
         return _default_context.get_context().Process._after_fork()
 
 
-class ForkProcess(_standard.ForkProcess):
-    """A `Process` that is always a fork of the one that starts it: it shares all objects, copied on write."""
+class ForkProcess(_process.BaseProcess, _standard.ForkProcess):
+    """A `Process` that is always a fork of the one that starts it: it shares all objects, copied on write.
+
+    In a program with threads a fork may find a lock locked by a thread that it does not have: DeprecationWarning.
+    """
 
     @staticmethod
     def _Popen(process_obj: Any) -> Any:  # noqa: N802
-        from shoal._popen_fork import Popen
+        from shoal._popen import ForkPopen
 
-        return Popen(process_obj)
+        return ForkPopen(process_obj)
 
 
-class SpawnProcess(_standard.SpawnProcess):
+class SpawnProcess(_process.BaseProcess, _standard.SpawnProcess):
     """A `Process` that is always a fresh interpreter: function and arguments are pickled."""
 
     @staticmethod
     def _Popen(process_obj: Any) -> Any:  # noqa: N802
-        from shoal._popen_spawn import Popen
+        from shoal._popen import SpawnPopen
 
-        return Popen(process_obj)
+        return SpawnPopen(process_obj)
+
+    @staticmethod
+    def _after_fork() -> None:
+        """Nothing was forked."""
 
 
-class ForkServerProcess(_standard.ForkServerProcess):
+class ForkServerProcess(_process.BaseProcess, _standard.ForkServerProcess):
     """A `Process` that is always a fork of a small single-threaded server: function and arguments are pickled."""
 
     @staticmethod
     def _Popen(process_obj: Any) -> Any:  # noqa: N802
-        from shoal._popen_forkserver import Popen
+        from shoal._popen import ForkServerPopen
 
-        return Popen(process_obj)
+        return ForkServerPopen(process_obj)
 
 
 class BaseContext(_standard.BaseContext):
@@ -91,6 +120,22 @@ class BaseContext(_standard.BaseContext):
     Semaphore = synchronize.Semaphore  # type: ignore[assignment]
     SimpleQueue = queues.SimpleQueue  # type: ignore[assignment]
     Value = sharedctypes.Value  # type: ignore[assignment]
+
+    def freeze_support(self) -> None:
+        """In a frozen program that was executed to be a child: be that, and never return. Otherwise do nothing."""
+        import sys
+
+        if len(sys.argv) > 1 and sys.argv[1] == "--multiprocessing-fork":
+            from shoal import _command
+
+            _command.run_frozen(sys.argv)
+        super().freeze_support()
+
+    def set_forkserver_preload(self, module_names: Any) -> None:
+        """Set the modules that the fork server imports when it is launched, instead of `__main__` alone."""
+        from shoal import forkserver
+
+        forkserver.set_forkserver_preload(module_names)
 
     @property
     def Pool(self) -> type[pool.Pool]:  # type: ignore[override]  # noqa: N802
