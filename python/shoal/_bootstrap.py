@@ -27,7 +27,6 @@ def run(process: Any, parent_sentinel: int) -> int:
             _stdlib.context._force_start_method(process._start_method)
         standard._process_counter = itertools.count(1)
         standard._children = set()
-        close_stdin()
         old_process = standard._current_process
         standard._current_process = process
         standard._parent_process = standard._ParentProcess(process._parent_name, process._parent_pid, parent_sentinel)
@@ -115,7 +114,7 @@ def set_name(process: Any) -> None:
 
 
 def close_stdin() -> None:
-    """Let sys.stdin be empty: it is the parent's to read."""
+    """In a fork: let sys.stdin be empty, since it is the parent's to read. The descriptor below stays what it is."""
     if sys.stdin is None:
         return
     try:
@@ -123,14 +122,21 @@ def close_stdin() -> None:
     except (OSError, ValueError):
         pass
     try:
-        descriptor = os.open(os.devnull, os.O_RDONLY)
-        try:
-            sys.stdin = open(descriptor, encoding="utf-8", closefd=False)
-        except BaseException:
-            os.close(descriptor)
-            raise
+        _open_stdin(os.open(os.devnull, os.O_RDONLY))
     except (OSError, ValueError):
         pass
+
+
+def reopen_stdin() -> None:
+    """In a program that was executed, whose standard input is empty: let sys.stdin be as in other children."""
+    try:
+        _open_stdin(0)
+    except (OSError, ValueError):
+        pass
+
+
+def _open_stdin(descriptor: int) -> None:
+    sys.stdin = open(descriptor, encoding="utf-8", closefd=False)  # noqa: SIM115
 
 
 def flush_std_streams() -> None:

@@ -19,6 +19,7 @@ descriptors: list[int] = []
 
 def main(channel: int) -> NoReturn:
     """Be a process that was executed by spawn."""
+    _bootstrap.reopen_stdin()
     sys.exit(run(channel, served=False))
 
 

@@ -25,7 +25,7 @@ def main(door: int) -> None:
     data = loads(message)
     _core.die_with_parent(data["parent"])
     _preload(data)
-    _bootstrap.close_stdin()
+    _bootstrap.reopen_stdin()
     _bootstrap.flush_std_streams()  # or each child would write it again
     gc.collect()
     gc.freeze()

@@ -49,6 +49,7 @@ class Popen:
             except BaseException:
                 handle.send_signal(signal.SIGKILL)
                 handle.wait()
+                handle.close()  # not when the exception's traceback is dropped
                 raise
             return handle
         finally:
@@ -99,6 +100,7 @@ class ForkPopen(Popen):
 
 def _run_fork(process: Any, parent: int, settings: dict[str, Any] | None, report: int | None) -> int:
     parent_sentinel = self_reference.become_parents()
+    _bootstrap.close_stdin()
     if process.daemon:
         _core.die_with_parent(parent)
     if settings is not None:

@@ -71,7 +71,9 @@ def _set_affinity(cpus: list[int]) -> None:
         missing = set(cpus) - os.sched_getaffinity(0)
     except (OSError, OverflowError, ValueError):
         missing = set(cpus)
-    if missing or not cpus:
+    if not cpus:
+        raise ValueError("cpu_affinity is empty: a process needs a CPU to run on")
+    if missing:
         raise ValueError(f"cpu_affinity={cpus}: of these, {sorted(missing)} are no CPUs that this process may use")
 
 

@@ -8,12 +8,18 @@ There is one start method for each program: `set_start_method` of shoal and of t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import importlib
+import sys
+import threading
 
-from shoal import _process, _stdlib, pool, queues, sharedctypes, synchronize
+from shoal import _process, _stdlib, alias
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from multiprocessing import context as _standard
+    from typing import Any
+
+    from shoal import pool, queues, sharedctypes, synchronize
 else:
     _standard = _stdlib.context
 
@@ -103,28 +109,59 @@ class ForkServerProcess(_process.BaseProcess, _standard.ForkServerProcess):
         return ForkServerPopen(process_obj)
 
 
+class _Lazy:
+    """What `shoal.<module>` has under the same name; the module is imported when it is first asked for."""
+
+    def __init__(self, module: str) -> None:
+        self._module = module
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._owner = owner
+        self._name = name
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        value = getattr(importlib.import_module(f"shoal.{self._module}"), self._name)
+        # From now on it is a class attribute like others.
+        setattr(self._owner, self._name, value if isinstance(value, type) else staticmethod(value))
+        return value
+
+
 class BaseContext(_standard.BaseContext):
     """What contexts have in common."""
 
-    Array = sharedctypes.Array  # type: ignore[assignment]
-    Barrier = synchronize.Barrier  # type: ignore[assignment]
-    BoundedSemaphore = synchronize.BoundedSemaphore  # type: ignore[assignment]
-    Condition = synchronize.Condition  # type: ignore[assignment]
-    Event = synchronize.Event  # type: ignore[assignment]
-    JoinableQueue = queues.JoinableQueue  # type: ignore[assignment]
-    Lock = synchronize.Lock  # type: ignore[assignment]
-    Queue = queues.Queue  # type: ignore[assignment]
-    RLock = synchronize.RLock  # type: ignore[assignment]
-    RawArray = staticmethod(sharedctypes.RawArray)
-    RawValue = staticmethod(sharedctypes.RawValue)
-    Semaphore = synchronize.Semaphore  # type: ignore[assignment]
-    SimpleQueue = queues.SimpleQueue  # type: ignore[assignment]
-    Value = sharedctypes.Value  # type: ignore[assignment]
+    if TYPE_CHECKING:
+        Array = sharedctypes.Array  # type: ignore[assignment]
+        Barrier = synchronize.Barrier  # type: ignore[assignment]
+        BoundedSemaphore = synchronize.BoundedSemaphore  # type: ignore[assignment]
+        Condition = synchronize.Condition  # type: ignore[assignment]
+        Event = synchronize.Event  # type: ignore[assignment]
+        JoinableQueue = queues.JoinableQueue  # type: ignore[assignment]
+        Lock = synchronize.Lock  # type: ignore[assignment]
+        Queue = queues.Queue  # type: ignore[assignment]
+        RLock = synchronize.RLock  # type: ignore[assignment]
+        RawArray = staticmethod(sharedctypes.RawArray)
+        RawValue = staticmethod(sharedctypes.RawValue)
+        Semaphore = synchronize.Semaphore  # type: ignore[assignment]
+        SimpleQueue = queues.SimpleQueue  # type: ignore[assignment]
+        Value = sharedctypes.Value  # type: ignore[assignment]
+    else:
+        Array = _Lazy("sharedctypes")
+        Barrier = _Lazy("synchronize")
+        BoundedSemaphore = _Lazy("synchronize")
+        Condition = _Lazy("synchronize")
+        Event = _Lazy("synchronize")
+        JoinableQueue = _Lazy("queues")
+        Lock = _Lazy("synchronize")
+        Queue = _Lazy("queues")
+        RLock = _Lazy("synchronize")
+        RawArray = _Lazy("sharedctypes")
+        RawValue = _Lazy("sharedctypes")
+        Semaphore = _Lazy("synchronize")
+        SimpleQueue = _Lazy("queues")
+        Value = _Lazy("sharedctypes")
 
     def freeze_support(self) -> None:
         """In a frozen program that was executed to be a child: be that, and never return. Otherwise do nothing."""
-        import sys
-
         if len(sys.argv) > 1 and sys.argv[1] == "--multiprocessing-fork":
             from shoal import _command
 
@@ -141,6 +178,8 @@ class BaseContext(_standard.BaseContext):
     def Pool(self) -> type[pool.Pool]:  # type: ignore[override]  # noqa: N802
         """`shoal.Pool`, with this context as its default."""
         if "_pool" not in self.__dict__:
+            from shoal import pool
+
             self.__dict__["_pool"] = type("Pool", (pool.Pool,), {"_context": self, "__module__": pool.__name__})
         return self.__dict__["_pool"]  # type: ignore[no-any-return]
 
@@ -171,7 +210,10 @@ class ForkServerContext(BaseContext, _standard.ForkServerContext):
 class DefaultContext(BaseContext, _standard.DefaultContext):
     """The context behind the functions of `shoal` itself, whose start method can be chosen once."""
 
-    Pool = pool.Pool  # type: ignore[assignment]
+    if TYPE_CHECKING:
+        Pool = pool.Pool  # type: ignore[assignment]
+    else:
+        Pool = _Lazy("pool")
     Process = Process
 
     def __init__(self, context: BaseContext) -> None:
@@ -190,11 +232,29 @@ class DefaultContext(BaseContext, _standard.DefaultContext):
         _stdlib.context._default_context._actual_context = standard
 
     def get_context(self, method: str | None = None) -> Any:
+        """The context for start method `method`, or the program's own, which is chosen by this if it was not before."""
         if method is not None:
             return super().get_context(method)
         if self._actual_context is None:
-            self._actual_context = self._default_context
+            self._actual_context = self._safe_default()
         return self._actual_context
+
+    def get_start_method(self, allow_none: bool = False) -> str | None:
+        """The start method of the program; None if it is not chosen yet and `allow_none` is true.
+
+        If `set_start_method` was not called, it is chosen when it is first needed: the default of the Python version
+        (`fork` up to 3.13), but `forkserver` if there are threads by then, which a fork would not have. In a program
+        that is run by `python -m shoal` it is the default of the Python version in any case.
+        """
+        if allow_none and self._actual_context is None:
+            return None
+        return self.get_context()._name  # type: ignore[no-any-return]
+
+    def _safe_default(self) -> BaseContext:
+        default = self._default_context
+        if default._name == "fork" and threading.active_count() > 1 and not alias.installed():
+            return _concrete_contexts["forkserver"]  # type: ignore[no-any-return]
+        return default
 
 
 _concrete_contexts: dict[str, Any] = {"fork": ForkContext(), "spawn": SpawnContext(), "forkserver": ForkServerContext()}
