@@ -21,5 +21,6 @@ void bind_synchronized(nanobind::module_& module);
 void bind_work_queue(nanobind::module_& module);
 void bind_process(nanobind::module_& module);
 void bind_process_start(nanobind::module_& module);
+void bind_connection_wait(nanobind::module_& module);
 
 }  // namespace shoal::python

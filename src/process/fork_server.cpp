@@ -22,20 +22,22 @@ namespace {
 
 using message = fork_server_message;
 
-/// Ignores SIGINT as long as it lives.
-class interrupts_ignored {
+/// Blocks SIGINT as long as it lives. Were it ignored instead, one that is sent to a new child would be lost if it
+/// comes before the child has done with the server's settings; so it comes when this ends.
+class interrupts_blocked {
  public:
-  interrupts_ignored() noexcept {
-    struct sigaction ignore {};
-    ignore.sa_handler = SIG_IGN;
-    ::sigaction(SIGINT, &ignore, &before_);
+  interrupts_blocked() noexcept {
+    sigset_t interrupt;
+    ::sigemptyset(&interrupt);
+    ::sigaddset(&interrupt, SIGINT);
+    ::pthread_sigmask(SIG_BLOCK, &interrupt, &before_);
   }
-  ~interrupts_ignored() { ::sigaction(SIGINT, &before_, nullptr); }
-  interrupts_ignored(const interrupts_ignored&) = delete;
-  interrupts_ignored& operator=(const interrupts_ignored&) = delete;
+  ~interrupts_blocked() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  interrupts_blocked(const interrupts_blocked&) = delete;
+  interrupts_blocked& operator=(const interrupts_blocked&) = delete;
 
  private:
-  struct sigaction before_ {};
+  sigset_t before_;
 };
 
 class server {
@@ -169,7 +171,7 @@ class server {
 }  // namespace
 
 std::optional<os::file_descriptor> serve_forks(os::file_descriptor door, const std::function<pid_t()>& fork) {
-  const interrupts_ignored ignored;
+  const interrupts_blocked blocked;
   return server(std::move(door), fork).serve();
 }
 

@@ -80,7 +80,7 @@ class fork_server_door {
 
 /// The fork server: forks a child for each request, and tells how it ended, as long as there are clients.
 ///
-/// The process should have one thread. SIGINT is ignored meanwhile, so that Ctrl-C is for the clients; children have it
+/// The process should have one thread. SIGINT is blocked meanwhile, so that Ctrl-C is for the clients; children have it
 /// as it was. They have no descriptors that the server had opened for other children, nor its door.
 ///
 /// @param fork  what to fork with, if it is more than ::fork
