@@ -7,22 +7,26 @@ constructors take one as `attach`.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
 
 from shoal import _stdlib
-from shoal._sharing import duplicated_all
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any, Protocol
+
+    class _InArena(Protocol):
+        def location(self) -> tuple[int, int]: ...
+
 
 __all__ = ["location_in", "state_of"]
 
 
-class _InArena(Protocol):
-    def location(self) -> tuple[int, int]: ...
-
-
 def state_of(shared: _InArena) -> tuple[Any, int]:
     """What another process needs to reach it, to be pickled: the arena's descriptor and the slot in the arena."""
+    from shoal._sharing import duplicated_all  # sockets and more
+
     arena, slot = shared.location()
     popen = _stdlib.context.get_spawning_popen()
     if popen is None:

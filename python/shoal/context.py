@@ -153,4 +153,6 @@ class DefaultContext(BaseContext, _standard.DefaultContext):
 
 
 _concrete_contexts: dict[str, Any] = {"fork": ForkContext(), "spawn": SpawnContext(), "forkserver": ForkServerContext()}
-_default_context = DefaultContext(_concrete_contexts[_stdlib.context._default_context._default_context._name])
+_default_context: DefaultContext = DefaultContext(
+    _concrete_contexts[_stdlib.context._default_context._default_context._name]
+)
