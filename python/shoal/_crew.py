@@ -11,16 +11,18 @@ import os
 import signal
 import threading
 import time
-import traceback
-from collections.abc import Callable
 from queue import Empty
-from typing import Any
 
 from shoal import _stdlib
 from shoal._results import Job
 from shoal._worker import WorkQueue, run
 from shoal.errors import ProcessError, WorkerDied
 from shoal.queues import SimpleQueue
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 RUN = "RUN"
 CLOSE = "CLOSE"
@@ -323,6 +325,8 @@ class Crew:
             return
         name = getattr(self._initializer, "__qualname__", repr(self._initializer))
         if cause is not None:
+            import traceback
+
             how = f"its initializer {name} raised {traceback.format_exception_only(type(cause), cause)[-1].strip()}"
         else:
             during = "" if self._initializer is None else f" or was in its initializer {name}"

@@ -23,13 +23,16 @@ import struct
 import threading
 import time
 import weakref
-from collections.abc import Callable, Hashable, Sequence
 from functools import partial
-from typing import Any, NoReturn, TypeVar
 
 from shoal import _core, _stdlib
 
-T = TypeVar("T")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Sequence
+    from typing import Any, NoReturn, TypeVar
+
+    T = TypeVar("T")
 
 # How long a receiver waits for a sender that is stopped or too busy, and a sender for a receiver that is.
 _RECEIVER_PATIENCE = 30.0

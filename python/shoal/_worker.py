@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable
-from typing import Any
 
 from shoal import _core, _stdlib
 from shoal._process import BaseProcess
 from shoal.queues import SimpleQueue
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 # Kinds of tasks. A task is (job, index, kind, func, args, kwds), its outcome (job, index, succeeded, value or error).
 CALL, MAP, STARMAP = range(3)

@@ -27,7 +27,7 @@ __all__ = ["BaseContext", "DefaultContext", "ForkContext", "ForkServerContext", 
 
 
 def __getattr__(name: str) -> Any:
-    return _stdlib.missing_attribute(__name__, _stdlib.context, name)
+    return _stdlib.attribute_for(__name__, name)
 
 
 class Process(_process.BaseProcess, _standard.Process):
@@ -258,4 +258,6 @@ class DefaultContext(BaseContext, _standard.DefaultContext):
 
 
 _concrete_contexts: dict[str, Any] = {"fork": ForkContext(), "spawn": SpawnContext(), "forkserver": ForkServerContext()}
-_default_context = DefaultContext(_concrete_contexts[_stdlib.context._default_context._default_context._name])
+_default_context: DefaultContext = DefaultContext(
+    _concrete_contexts[_stdlib.context._default_context._default_context._name]
+)

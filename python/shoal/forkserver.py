@@ -25,7 +25,7 @@ _MOST_LAUNCHES = 3
 
 
 def __getattr__(name: str) -> Any:
-    return _stdlib.missing_attribute(__name__, _stdlib.replaced_submodule("forkserver"), name)
+    return _stdlib.attribute_for(__name__, name)
 
 
 class ForkServer:
