@@ -4,9 +4,11 @@
 
 Runs those tests of MODULE, in this interpreter's package `test`, in whose name, which is Class.method, the regular
 expression PATTERN is found. It is _test_multiprocessing, or test_multiprocessing_main_handling: then the programs that
-the tests run are run by `python -m shoal` too. Writes to REPORT, a line of JSON each: the names of the tests, then for each test its name
-as it begins, and how it ended. Tests that REPORT tells of already are not run: after one that took the whole process
-with it, the same command goes on with the next.
+the tests run are run by `python -m shoal` too.
+
+Writes to REPORT, a line of JSON each: the names of the tests, then for each test its name as it begins, and how it
+ended. Tests that REPORT tells of already are not run: after one that took the whole process with it, the same command
+goes on with the next.
 """
 
 import faulthandler
