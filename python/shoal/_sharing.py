@@ -50,8 +50,8 @@ def duplicated_all(owner: Any, descriptors: Sequence[int], part: Hashable = None
     """What to pickle in place of `descriptors`, on behalf of the handle `owner`: an object with a method `detach`.
 
     In the process that unpickles it, `detach()` returns a tuple of as many descriptors for the same things, which are
-    that process's own. One that is -1 stays -1. The first must be that of a memfd: it stands for all of them. Where that
-    is not enough, because they belong to a part of the memfd, it does so together with `part`.
+    that process's own. One that is -1 stays -1. The first must be that of a memfd: it stands for all of them. Where
+    that is not enough, because they belong to a part of the memfd, it does so together with `part`.
 
     It can be detached once, and any number of times while `owner`, or another handle on the same memfd that was sent,
     exists in this process. Until it was, duplicates stay open here; one set, however often the same thing is sent.
