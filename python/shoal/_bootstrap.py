@@ -15,6 +15,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, NoReturn
 
+
+class _ignoring:  # noqa: N801
+    """contextlib.suppress, without the import, which every child would have to wait for."""
+
+    def __init__(self, *errors: type[Exception]) -> None:
+        self._errors = errors
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, frames: object) -> bool:
+        return kind is not None and issubclass(kind, self._errors)
+
+
 # From 3.13 on, functions that a child registers with atexit run at its end, before those of multiprocessing.
 _RUNS_ATEXIT = sys.version_info >= (3, 13)
 
@@ -101,10 +115,9 @@ def enable_crash_trace() -> None:
 
     if os.environ.get("SHOAL_FAULTHANDLER") == "0" or faulthandler.is_enabled():
         return
-    try:
+    # sys.stderr may be None, closed, or something without a descriptor.
+    with _ignoring(AttributeError, OSError, RuntimeError, ValueError):
         faulthandler.enable(sys.stderr)
-    except (AttributeError, OSError, RuntimeError, ValueError):
-        pass  # sys.stderr is None, closed, or something without a descriptor
 
 
 def set_name(process: Any) -> None:
@@ -117,22 +130,16 @@ def close_stdin() -> None:
     """In a fork: let sys.stdin be empty, since it is the parent's to read. The descriptor below stays what it is."""
     if sys.stdin is None:
         return
-    try:
+    with _ignoring(OSError, ValueError):
         sys.stdin.close()
-    except (OSError, ValueError):
-        pass
-    try:
+    with _ignoring(OSError, ValueError):
         _open_stdin(os.open(os.devnull, os.O_RDONLY))
-    except (OSError, ValueError):
-        pass
 
 
 def reopen_stdin() -> None:
     """In a program that was executed, whose standard input is empty: let sys.stdin be as in other children."""
-    try:
+    with _ignoring(OSError, ValueError):
         _open_stdin(0)
-    except (OSError, ValueError):
-        pass
 
 
 def _open_stdin(descriptor: int) -> None:
@@ -141,10 +148,8 @@ def _open_stdin(descriptor: int) -> None:
 
 def flush_std_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
-        try:
+        with _ignoring(AttributeError, ValueError):
             stream.flush()
-        except (AttributeError, ValueError):
-            pass
 
 
 def _log(message: str) -> None:

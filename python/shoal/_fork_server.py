@@ -52,7 +52,7 @@ def _preload_main(data: dict[str, Any]) -> None:
     try:
         _preparation.import_main(data)
     except (Exception, SystemExit):
-        pass  # each child tries it again, and says what is wrong
+        return  # each child tries it again, and says what is wrong
 
 
 def _preload_module(name: str) -> None:
@@ -61,13 +61,13 @@ def _preload_module(name: str) -> None:
     except ImportError:
         pass
     except Exception:
-        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+        sys.excepthook(*sys.exc_info())
 
 
 def _run_child(channel: int) -> int:
     try:
         return _child.run(channel, served=True)
     except Exception:
-        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+        sys.excepthook(*sys.exc_info())
         sys.stderr.flush()
         return 1
