@@ -37,7 +37,9 @@ from shoal.synchronize import RLock as RLock
 from shoal.synchronize import Semaphore as Semaphore
 
 if typing.TYPE_CHECKING:
+    from shoal import connection as connection
     from shoal import debug as debug
+    from shoal.connection import wait as wait
 
 __version__ = _core.__version__
 
@@ -74,8 +76,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "debug":  # few programs need it
-        return importlib.import_module("shoal.debug")
+    if name in ("connection", "debug"):  # not every program needs it
+        return importlib.import_module(f"shoal.{name}")
+    if name == "wait":  # not in __all__: `from shoal import *` must not hide another, say that of concurrent.futures
+        return _core.wait
     return _stdlib.missing_attribute(__name__, _stdlib.package, name)
 
 

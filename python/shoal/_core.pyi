@@ -290,7 +290,7 @@ class Condition:
 class Event:
     """A flag that can be waited for."""
 
-    def __init__(self, *, attach: tuple[int, int] | None = None) -> None:
+    def __init__(self, *, attach: tuple[int, int, int] | None = None) -> None:
         """Make a cleared event, or attach to the one at location() of another process."""
 
     def is_set(self) -> bool: ...
@@ -299,8 +299,16 @@ class Event:
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until it is set; False if it stayed cleared."""
 
-    def location(self) -> tuple[int, int]:
-        """As Lock.location."""
+    def fileno(self) -> int:
+        """A descriptor that polls readable while it is set, in every process; only to be polled.
+
+        There is none before the first call, or a fork or location(), when it is made for later calls. It may be
+        readable an instant before the event is set; and if a process was killed in set() or clear(), for nothing until
+        somebody calls is_set(), clear() or wait(). Raises OSError if no descriptor is left, now, or few were at a fork.
+        """
+
+    def location(self) -> tuple[int, int, int]:
+        """As Lock.location, and the descriptor of fileno(), which stays the event's; -1 if it cannot have one."""
 
 class Barrier:
     """A point that a number of threads reach together."""
@@ -500,3 +508,6 @@ class SynchronizedArray(SynchronizedBase):
 
 def fill_block(block: SharedBlock, code: str, values: Any, count: int) -> bool:
     """Convert `count` values of that type into a block; False if ctypes has to do it."""
+
+def wait(object_list: Iterable[Any], timeout: float | None = None) -> list[Any]:
+    """See shoal.connection.wait."""

@@ -19,7 +19,7 @@ from shoal import _stdlib
 
 __all__ = ["install", "installed"]
 
-_REPLACED = ("context", "pool", "queues", "sharedctypes", "synchronize")
+_REPLACED = ("connection", "context", "pool", "queues", "sharedctypes", "synchronize")
 
 _prepare_child = _stdlib.spawn.get_preparation_data
 
@@ -31,7 +31,7 @@ def install() -> None:
     """
     if installed():
         return
-    import shoal
+    import shoal.connection
 
     sys.modules["multiprocessing"] = shoal
     for name in _REPLACED:

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from shoal import _core, _lock_reports, _stdlib  # noqa: F401  the core asks _lock_reports for what its errors say
-from shoal._arena_slots import location_in, state_of
+from shoal._arena_slots import location_in, polled_location_in, polled_state_of, state_of
 
 if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
@@ -256,16 +256,20 @@ class Event(_core.Event):
 
     A waiter that is killed disturbs nobody. All methods may be called by a signal handler, also by one that has
     interrupted a method of the same event.
+
+    `fileno()` is a descriptor that polls readable while the event is set, for `connection.wait`, `selectors` and event
+    loops, in every process that has the event. The event takes none before somebody asks, but one is made when the
+    process forks, or when the event is sent to another.
     """
 
     def __init__(self, *, ctx: BaseContext | None = None) -> None:
         super().__init__()
 
-    def __getstate__(self) -> tuple[Any, int]:
-        return state_of(self)
+    def __getstate__(self) -> tuple[Any, ...]:
+        return polled_state_of(self)
 
-    def __setstate__(self, state: tuple[Any, int]) -> None:
-        with location_in(state) as location:
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        with polled_location_in(state) as location:
             _core.Event.__init__(self, attach=location)
 
     def __repr__(self) -> str:

@@ -1,15 +1,14 @@
 #include "os/pidfd.hpp"
 
-#include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <csignal>
-#include <ctime>
 #include <string>
+
+#include "os/poll.hpp"
 
 namespace shoal::os {
 namespace {
@@ -28,14 +27,6 @@ static_assert(sizeof(exit_information) == 64);
 constexpr unsigned long get_information = _IOWR(0xFF, 11, exit_information);
 constexpr std::uint64_t exit_wanted = 1U << 3;
 
-timespec time_left(deadline until) {
-  using std::chrono::nanoseconds;
-  const auto now = std::chrono::steady_clock::now();
-  const nanoseconds left = until <= now ? nanoseconds(0) : nanoseconds(until - now);
-  return {.tv_sec = static_cast<time_t>(left.count() / 1'000'000'000),
-          .tv_nsec = static_cast<long>(left.count() % 1'000'000'000)};
-}
-
 }  // namespace
 
 pidfd pidfd::open(pid_t pid) {
@@ -49,18 +40,15 @@ pidfd pidfd::open(pid_t pid) {
 
 pidfd::wait_result pidfd::wait_until(deadline until) const {
   pollfd ended{.fd = fd_.get(), .events = POLLIN, .revents = 0};
-  timespec limit{};
-  if (until != forever) {
-    limit = time_left(until);
+  switch (poll_until({&ended, 1}, until)) {
+    case poll_result::ready:
+      return wait_result::ended;
+    case poll_result::timed_out:
+      return wait_result::timed_out;
+    case poll_result::interrupted:
+      break;
   }
-  const int count = ::ppoll(&ended, 1, until == forever ? nullptr : &limit, nullptr);
-  if (count < 0) {
-    if (errno != EINTR) {
-      throw_errno("waiting for process " + std::to_string(pid_));
-    }
-    return wait_result::interrupted;
-  }
-  return count == 0 ? wait_result::timed_out : wait_result::ended;
+  return wait_result::interrupted;
 }
 
 std::optional<exit_status> pidfd::try_reap() {
