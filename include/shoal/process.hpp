@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 #include <type_traits>
 #include <utility>
 
@@ -38,13 +39,14 @@ class process {
   process() noexcept;
 
   /// Starts invoke(f, args...) in a child, by get_start_method(). f and args are copied or moved first, as std::thread
-  /// does; std::ref keeps a reference, and makes an object in shared memory (queue, mutex, shared_value, ...) arrive as a
-  /// handle of the same object.
+  /// does; std::ref keeps a reference, and makes an object in shared memory (queue, mutex, shared_value, ...) arrive as
+  /// a handle of the same object.
   ///
   /// An int that f returns becomes the exit code (its low 8 bits, as for main); void means 0. An exception that leaves
   /// f means exit code 1, and join() reports it.
   ///
-  /// @throws std::system_error  no process (EAGAIN: see RLIMIT_NPROC), descriptor or memory left, or an option cannot be
+  /// @throws std::system_error  no process (EAGAIN: see RLIMIT_NPROC), descriptor or memory left, or an option cannot
+  /// be
   ///     applied. f has not run; nothing is left behind.
   /// @throws std::invalid_argument  not for start_method::fork: the function or an argument cannot be sent.
   /// @throws std::logic_error       not for start_method::fork: there is no shoal::runtime.
@@ -86,15 +88,22 @@ class process {
   [[nodiscard]] std::optional<exit_status> join_until(deadline until);
 
   [[nodiscard]] pid_t id() const noexcept;  ///< 0 if not joinable
+  [[nodiscard]] std::string name() const;   ///< as in its options; empty if not joinable
   [[nodiscard]] int native_handle()
       const noexcept;  ///< a pidfd, which polls readable when the child has ended; -1 if not joinable
 
   void terminate() const;  ///< Asks the child to end: SIGTERM. Nothing happens if it has ended, or there is none.
+  void interrupt() const;  ///< As Ctrl-C does: SIGINT. Nothing happens if it has ended, or there is none.
   void kill() const;       ///< Ends the child: SIGKILL. Nothing happens if it has ended, or there is none.
 
  private:
+  template <class R>
+  friend class future;
   class child;
 
+  [[nodiscard]] bool wait_until(deadline until) const;
+
+  void send(int signal) const;
   void start(const process_options& options, const detail::process_call& call);
 
   std::unique_ptr<child> child_;

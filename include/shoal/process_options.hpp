@@ -11,7 +11,8 @@ namespace shoal {
 
 /// How a process is started.
 ///
-///     fork        A copy of this process: sees all its memory, through references too. The more memory this process has
+///     fork        A copy of this process: sees all its memory, through references too. The more memory this process
+///     has
 ///                 touched, the longer it takes. Of the threads only the one that forks exists in it, and locks that
 ///                 others held stay locked there.
 ///     spawn       This program, executed anew: a clean process, whatever this one has done before. Function and

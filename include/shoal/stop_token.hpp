@@ -4,43 +4,43 @@
 #include <memory>
 
 #include "shoal/deadline.hpp"
+#include "shoal/detail/arena_slot.hpp"
 #include "shoal/event.hpp"
 
 namespace shoal {
 
-/// Tells a function that it is asked to stop, as std::stop_token, but from another process.
+/// By which a process learns that it is asked to stop: std::stop_token across processes, but for callbacks.
 ///
-/// Whoever asks has the `stop_source`. Asking is all it does: the function looks, or waits for it, and returns.
-///
-/// Threads: as a value; const members of one object may be called concurrently. Processes: forks share what it refers
-/// to, and so do those who are given it as an argument. Kill-safety: at any instruction, as `event`.
+/// Threads: all members but assignment may be called concurrently. fork: the child shares it. Other processes: pass it
+/// as an argument, or construct one from native_handle(). Kill-safety: as event.
 class stop_token {
  public:
-  using native_handle_type = event::native_handle_type;
+  using native_handle_type = slot_location;
 
-  /// One that nobody can stop.
+  /// Nobody can ask.
   stop_token() noexcept = default;
+  /// @throws shoal::error       there is none. @throws std::system_error  a descriptor is not open.
+  explicit stop_token(const native_handle_type& handle)
+      : requested_(handle.arena < 0 ? nullptr : std::make_shared<event>(handle)) {}
 
-  /// The one of another process. Throws what `event` throws.
-  explicit stop_token(native_handle_type handle) : requested_(std::make_shared<event>(handle)) {}
-
-  /// There is, or was, a source that can stop it.
-  [[nodiscard]] bool stop_possible() const noexcept { return requested_ != nullptr; }
   [[nodiscard]] bool stop_requested() const noexcept { return requested_ != nullptr && requested_->is_set(); }
+  [[nodiscard]] bool stop_possible() const noexcept { return requested_ != nullptr; }
 
-  /// Sleeps until it is asked to stop: how a loop that does something now and then waits.
-  /// @return false if it was not asked for so long.
+  /// Sleeps until it is asked to stop or the time is over. @return stop_requested()
   template <class Rep, class Period>
-  [[nodiscard]] bool wait_for(const std::chrono::duration<Rep, Period>& timeout) const {
+  bool wait_for(const std::chrono::duration<Rep, Period>& timeout) const {
     return wait_until(after(timeout));
   }
-  [[nodiscard]] bool wait_until(deadline until) const;
+  bool wait_until(deadline until) const;
 
-  /// For another process; there must be a source.
-  [[nodiscard]] native_handle_type native_handle() const { return requested_->native_handle(); }
+  /// A descriptor that polls readable when it is asked to stop; valid as long as this token. -1 if nobody can ask.
+  /// @throws std::system_error  no descriptor left.
+  [[nodiscard]] int readiness_handle() const { return requested_ != nullptr ? requested_->readiness_handle() : -1; }
 
-  /// Of the same source, or both of none.
-  friend bool operator==(const stop_token&, const stop_token&) noexcept = default;
+  /// For another process. @throws std::system_error  no descriptor left.
+  [[nodiscard]] native_handle_type native_handle() const {
+    return requested_ != nullptr ? requested_->native_handle() : native_handle_type{};
+  }
 
  private:
   friend class stop_source;
@@ -49,25 +49,28 @@ class stop_token {
   std::shared_ptr<event> requested_;
 };
 
-/// Asks functions to stop, in any process that has a token of it. Copies are the same source.
+/// By which processes are asked to stop. Copies, also those in other processes, are about the same request.
 ///
-/// Threads, processes, kill-safety: as `stop_token`.
+/// Threads, fork, other processes, kill-safety: as stop_token.
 class stop_source {
  public:
-  using native_handle_type = event::native_handle_type;
+  using native_handle_type = slot_location;
 
   /// @throws std::system_error, std::bad_alloc  no descriptor or memory left.
   stop_source() : requested_(std::make_shared<event>()) {}
+  /// @throws shoal::error       there is none. @throws std::system_error  a descriptor is not open.
+  explicit stop_source(const native_handle_type& handle) : requested_(std::make_shared<event>(handle)) {}
 
-  /// The one of another process. Throws what `event` throws.
-  explicit stop_source(native_handle_type handle) : requested_(std::make_shared<event>(handle)) {}
-
+  /// Wakes all who wait for it. @return false if it was requested before.
+  bool request_stop() const noexcept {
+    const bool is_first = !requested_->is_set();
+    requested_->set();
+    return is_first;
+  }
+  [[nodiscard]] bool stop_requested() const noexcept { return requested_->is_set(); }
   [[nodiscard]] stop_token get_token() const noexcept { return stop_token(requested_); }
 
-  /// Cannot be taken back. Async-signal-safe.
-  void request_stop() noexcept { requested_->set(); }
-  [[nodiscard]] bool stop_requested() const noexcept { return requested_->is_set(); }
-
+  /// For another process. @throws std::system_error  no descriptor left.
   [[nodiscard]] native_handle_type native_handle() const { return requested_->native_handle(); }
 
  private:

@@ -30,7 +30,8 @@ std::string_view loaded_module::build_id() const noexcept {
     if (segment.p_type != PT_NOTE) {
       continue;
     }
-    const auto* const notes = reinterpret_cast<const char*>(base + segment.p_vaddr);  // NOLINT(performance-no-int-to-ptr)
+    const auto* const notes =
+        reinterpret_cast<const char*>(base + segment.p_vaddr);  // NOLINT(performance-no-int-to-ptr)
     if (const std::string_view id = build_id_in({notes, segment.p_memsz}, segment.p_align == 8 ? 8 : 4); !id.empty()) {
       return id;
     }

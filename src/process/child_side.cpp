@@ -62,7 +62,9 @@ void apply_or_refuse(const child_settings& settings, handover& shared) noexcept 
 class arrived_package {
  public:
   arrived_package(start_package package, os::file_descriptor channel)
-      : bytes_(std::move(package.bytes)), descriptors_(std::move(package.descriptors)), channel_(std::move(channel)),
+      : bytes_(std::move(package.bytes)),
+        descriptors_(std::move(package.descriptors)),
+        channel_(std::move(channel)),
         in_{decoder(bytes_), {}} {}
 
   /// What was sent first. @throws shoal::error  errc::unknown_function: another build of this library has sent it.
@@ -92,16 +94,14 @@ class arrived_package {
   void close_descriptors() noexcept { descriptors_.clear(); }
 
   int enter(void (*ready)(void*), void* context) {
-    const auto entry =
-        reinterpret_cast<detail::entry_function>(const_cast<void*>(detail::decode_code(in_.values)));
+    const auto entry = reinterpret_cast<detail::entry_function>(const_cast<void*>(detail::decode_code(in_.values)));
     return entry(in_, ready, context);
   }
 
  private:
   static void move_above(os::file_descriptor& fd, int most) {
     if (fd && fd.get() <= most) {
-      fd = os::file_descriptor(
-          os::check(::fcntl(fd.get(), F_DUPFD_CLOEXEC, most + 1), "handing over a descriptor"));
+      fd = os::file_descriptor(os::check(::fcntl(fd.get(), F_DUPFD_CLOEXEC, most + 1), "handing over a descriptor"));
     }
   }
 

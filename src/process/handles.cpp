@@ -5,12 +5,14 @@ namespace shoal::detail {
 void send_location(outgoing_parcel& out, const slot_location& location) {
   out.add_descriptor(location.arena);
   out.values.unsigned_integer(location.index);
+  out.add_descriptor(location.readiness);
 }
 
 slot_location receive_location(incoming_parcel& in) {
   slot_location location;
   location.arena = in.take_descriptor();
   location.index = static_cast<std::uint32_t>(in.values.unsigned_integer());
+  location.readiness = in.take_descriptor();
   return location;
 }
 

@@ -8,8 +8,8 @@
 #include <string>
 #include <utility>
 
-#include "process/own_program.hpp"
 #include "process/child_settings.hpp"
+#include "process/own_program.hpp"
 
 namespace shoal {
 namespace {

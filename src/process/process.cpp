@@ -159,7 +159,8 @@ child_process start_anew(const detail::process_call& call, child_settings settin
   try {
     channel.send(package.values.bytes(), package.descriptors);
   } catch (const std::system_error& failure) {
-    child_process dead = served ? child_process(std::move(process), std::move(channel)) : child_process(std::move(process));
+    child_process dead =
+        served ? child_process(std::move(process), std::move(channel)) : child_process(std::move(process));
     dead.send_signal(SIGKILL);
     const std::string how = how_it_ended(dead);
     if (failure.code() == std::errc::broken_pipe) {
@@ -284,20 +285,22 @@ std::optional<exit_status> process::join_until(deadline until) {
   return ended->take_status();
 }
 
+bool process::wait_until(deadline until) const { return !joinable() || child_->wait_until(until); }
+
 pid_t process::id() const noexcept { return joinable() ? child_->process().id() : 0; }
 
 int process::native_handle() const noexcept { return joinable() ? child_->process().descriptor() : -1; }
 
-void process::terminate() const {
+std::string process::name() const { return joinable() ? child_->name() : std::string(); }
+
+void process::send(int signal) const {
   if (joinable()) {
-    child_->process().send_signal(SIGTERM);
+    child_->process().send_signal(signal);
   }
 }
 
-void process::kill() const {
-  if (joinable()) {
-    child_->process().send_signal(SIGKILL);
-  }
-}
+void process::terminate() const { send(SIGTERM); }
+void process::interrupt() const { send(SIGINT); }
+void process::kill() const { send(SIGKILL); }
 
 }  // namespace shoal

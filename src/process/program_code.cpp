@@ -29,7 +29,8 @@ std::string hash_of_code(const loaded_module& module) {
     if (segment.p_type != PT_LOAD || (segment.p_flags & PF_X) == 0) {
       continue;
     }
-    const auto* const code = reinterpret_cast<const char*>(module.base + segment.p_vaddr);  // NOLINT(performance-no-int-to-ptr)
+    const auto* const code =
+        reinterpret_cast<const char*>(module.base + segment.p_vaddr);  // NOLINT(performance-no-int-to-ptr)
     for (std::size_t at = 0; at < segment.p_filesz; at += sizeof hash) {
       std::uint64_t word = 0;
       std::memcpy(&word, code + at, std::min(sizeof word, segment.p_filesz - at));
@@ -124,8 +125,8 @@ loaded_module find_module_of(const std::string& path, std::string_view identity)
   }
   if (::dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL) == nullptr) {
     const char* const reason = ::dlerror();
-    fail("a function to be run here lies in " + path + ", which cannot be loaded: " +
-         (reason != nullptr ? reason : "unknown reason"));
+    fail("a function to be run here lies in " + path +
+         ", which cannot be loaded: " + (reason != nullptr ? reason : "unknown reason"));
   }
   if (::dl_iterate_phdr(visit, &sought) == 0) {
     fail("a function to be run here lies in " + path + ", which was replaced while it was being loaded");
@@ -154,8 +155,7 @@ const void* decode_code(decoder& in) {
   const std::string path(in.string());
   const const_bytes identity = in.binary();
   const std::uint64_t offset = in.unsigned_integer();
-  const loaded_module module =
-      find_module_of(path, {reinterpret_cast<const char*>(identity.data()), identity.size()});
+  const loaded_module module = find_module_of(path, {reinterpret_cast<const char*>(identity.data()), identity.size()});
   if (!is_in_segment(module, offset)) {
     throw error(errc::corrupt_record, "a function to be run here lies outside its module");
   }

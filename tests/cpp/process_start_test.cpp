@@ -34,6 +34,7 @@
 #include "shoal/shared_array.hpp"
 #include "shoal/shared_mutex.hpp"
 #include "shoal/shared_value.hpp"
+#include "start_method_support.hpp"
 
 namespace {
 
@@ -45,36 +46,11 @@ using shoal::remote_error;
 using shoal::start_method;
 using shoal::test::open_descriptors;
 using shoal::test::patience;
+using shoal::test::text_of;
 
-std::string text_of(start_method method) {
-  return std::array{"fork", "spawn", "forkserver"}.at(static_cast<std::size_t>(method));
-}
+class ProcessStart : public shoal::test::by_each_method {};
 
-class ProcessStart : public testing::TestWithParam<start_method> {
- protected:
-  static process_options by_method() { return {.method = GetParam()}; }
-  static bool is_fork() { return GetParam() == start_method::fork; }
-
-  static exit_status join_soon(process& child) {
-    const std::optional<exit_status> status = child.join_for(patience);
-    if (!status) {
-      child.kill();
-      child.join();
-      throw std::runtime_error("the child did not end");
-    }
-    return *status;
-  }
-
-  template <class... Call>
-  static exit_status run(Call&&... call) {
-    process child(by_method(), std::forward<Call>(call)...);
-    return join_soon(child);
-  }
-};
-
-INSTANTIATE_TEST_SUITE_P(ByEach, ProcessStart,
-                         testing::Values(start_method::fork, start_method::spawn, start_method::forkserver),
-                         [](const auto& tested) { return text_of(tested.param); });
+INSTANTIATE_BY_EACH_METHOD(ProcessStart);
 
 // --- Functions and arguments
 
@@ -148,7 +124,8 @@ TEST_P(ProcessStart, SendsMuch) {
 }
 
 TEST_P(ProcessStart, ExceptionArrivesWithTypeAndText) {
-  process child(by_method(), [](int row) { throw std::out_of_range("no row " + std::to_string(row)); }, 7);
+  process child(
+      by_method(), [](int row) { throw std::out_of_range("no row " + std::to_string(row)); }, 7);
   try {
     join_soon(child);
     FAIL() << "nothing was thrown";
@@ -163,10 +140,12 @@ TEST_P(ProcessStart, SignalThatKilledTheChildIsReported) {
 }
 
 TEST_P(ProcessStart, ChildStartsChildrenOfItsOwn) {
-  EXPECT_EQ(run([](int method) {
-              process child(process_options{.method = static_cast<start_method>(method)}, add, 1, "2");
-              return child.join().code();
-            }, static_cast<int>(GetParam()))
+  EXPECT_EQ(run(
+                [](int method) {
+                  process child(process_options{.method = static_cast<start_method>(method)}, add, 1, "2");
+                  return child.join().code();
+                },
+                static_cast<int>(GetParam()))
                 .code(),
             3);
 }
@@ -203,7 +182,8 @@ TEST_P(ProcessStart, IsSentWhatItsFunctionRefersTo) {
     EXPECT_NE(std::string(error.what()).find(text_of(GetParam())), std::string::npos) << error.what();
   }
   try {
-    process child(by_method(), [](const int& value) { return value; }, std::ref(local));
+    process child(
+        by_method(), [](const int& value) { return value; }, std::ref(local));
     FAIL() << "started";
   } catch (const std::invalid_argument& error) {
     EXPECT_NE(std::string(error.what()).find("argument"), std::string::npos) << error.what();

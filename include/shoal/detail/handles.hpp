@@ -37,14 +37,23 @@ concept has_queue_descriptors = requires(const T& object, const queue_descriptor
   { T::attach(descriptors) } -> std::same_as<T>;
 };
 
+// What is a descriptor and nothing else.
+template <class T>
+concept has_descriptor = requires(const T& object) {
+  { object.descriptor() } -> std::same_as<int>;
+  { T::attach_descriptor(0) } -> std::same_as<T>;
+};
+
 /// A class of which another process can have an object that refers to the same shared memory.
 template <class T>
-concept shared_object = has_native_handle<T> || has_queue_descriptors<T>;
+concept shared_object = has_native_handle<T> || has_queue_descriptors<T> || has_descriptor<T>;
 
 template <shared_object T>
 void send_object(outgoing_parcel& out, T& object) {
   if constexpr (has_queue_descriptors<T>) {
     send_location(out, object.descriptors());
+  } else if constexpr (has_descriptor<T>) {
+    out.add_descriptor(object.descriptor());
   } else {
     send_location(out, object.native_handle());
   }
@@ -56,6 +65,8 @@ T receive_object(incoming_parcel& in) {
     queue_descriptors descriptors;
     receive_location(in, descriptors);
     return T::attach(descriptors);
+  } else if constexpr (has_descriptor<T>) {
+    return T::attach_descriptor(in.take_descriptor());
   } else {
     typename T::native_handle_type handle;
     receive_location(in, handle);
@@ -68,6 +79,8 @@ template <shared_object T>
 T second_object(T& object) {
   if constexpr (has_queue_descriptors<T>) {
     return T::attach(object.descriptors());
+  } else if constexpr (has_descriptor<T>) {
+    return T::attach_descriptor(object.descriptor());
   } else {
     return T(object.native_handle());
   }

@@ -26,21 +26,22 @@ concept member_function = std::is_member_function_pointer_v<T>;
 template <class T>
 inline constexpr bool is_closure_with_state = false;
 template <class T>
-requires(std::is_class_v<T> && !std::is_empty_v<T> && requires { &T::operator(); })
-inline constexpr bool is_closure_with_state<T> = true;
+requires(std::is_class_v<T> && !std::is_empty_v<T> &&
+         requires { &T::operator(); }) inline constexpr bool is_closure_with_state<T> = true;
 
 template <class T>
 concept sendable_as_bytes = travels_as_bytes<T> && !is_closure_with_state<T>;
 
 /// An argument that can be sent to a process that is no fork of this one, as what it decays to.
 template <class T>
-concept sendable = shared_object<T> || is_shared_reference<T> || function_pointer<T> || encodable<stored_t<T>> ||
-    sendable_as_bytes<T>;
+concept sendable =
+    shared_object<T> || is_shared_reference<T> || function_pointer<T> || encodable<stored_t<T>> || sendable_as_bytes<T>;
 
 /// The same of a function. The members of a function object travel by its codec; a lambda with captures has none.
 template <class F>
 concept sendable_function = function_pointer<F> || member_function<F> || std::is_member_object_pointer_v<F> ||
-    (std::is_empty_v<F> && std::is_trivially_copyable_v<F>) || (std::is_class_v<F> && encodable<F>);
+                            (std::is_empty_v<F>&& std::is_trivially_copyable_v<F>) ||
+                            (std::is_class_v<F> && encodable<F>);
 
 // --- As what it arrives
 
@@ -154,7 +155,8 @@ int exit_code_of(Call&& call) {
 template <class Result>
 inline constexpr bool is_exit_code = std::is_void_v<Result> || std::is_same_v<Result, int>;
 
-/// What a new process calls with what it was sent, when it has made its settings; `ready` is called before the function.
+/// What a new process calls with what it was sent, when it has made its settings; `ready` is called before the
+/// function.
 using entry_function = int (*)(incoming_parcel& in, void (*ready)(void*), void* context);
 
 template <class F, class... Args, class... Parameters>
@@ -178,9 +180,9 @@ int enter(incoming_parcel& in, void (*ready)(void*), void* context) {
 /// A function and its arguments, of types that are not known any more.
 struct process_call {
   void* context;
-  int (*run)(void* context);                         // in a fork
+  int (*run)(void* context);                          // in a fork
   void (*send)(void* context, outgoing_parcel& out);  // to a new program; null: it cannot be sent
-  const char* obstacle;                              // why not
+  const char* obstacle;                               // why not
 };
 
 template <class F, class... Args>
