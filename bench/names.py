@@ -12,6 +12,8 @@ BARE_MEMCPY = "bare memcpy"
 BARE_SHARED_MEMORY = "bare shared memory"
 BARE_CACHE_LINE = "bare cache line"
 BARE_FUTEX = "bare futex"
+BARE_FORK = "bare fork + _exit + wait"
+BARE_INTERPRETER = "python -c pass"
 
 ITEMS = Unit("items/s")
 MICROSECONDS = Unit("us", Kind.DURATION, 1e6)

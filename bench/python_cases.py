@@ -123,14 +123,27 @@ def other_cases() -> Iterator[Case]:
     for name, program, argument, unit in (
         ("pool.python.map.chunk1", "pool_map.py", "1", TASKS),
         ("pool.python.map.default", "pool_map.py", "default", TASKS),
-        ("process.python.start_join.fork", "process_start_join.py", "fork", names.MICROSECONDS),
     ):
         subject, *peers = contestants(program, argument, peers=(STANDARD,))
         yield Case(name, unit, subject, peers)
+
+
+def process_cases() -> Iterator[Case]:
+    for method, target in (("fork", 1.1), ("forkserver", 4.0), ("spawn", 1.6)):
+        subject, *peers = contestants("process_start_join.py", method, peers=(STANDARD,))
+        bare = {"fork": names.BARE_FORK, "spawn": names.BARE_INTERPRETER}.get(method)
+        if bare is not None:
+            peers.append(contestant(bare, "process_bare.py", method))
+        name = f"process.python.start_join.{method}"
+        yield Case(name, names.MICROSECONDS, subject, peers, beside_standard(target))
+    subject, *peers = contestants("process_import.py", peers=(STANDARD,))
+    peers.append(contestant(names.BARE_INTERPRETER, "process_bare.py", "spawn"))
+    yield Case("process.python.import", names.MICROSECONDS, subject, peers, beside_standard(1.0))
 
 
 def python_cases() -> Iterator[Case]:
     yield from throughput_cases()
     yield from queue_cost_cases()
     yield from sync_cases()
+    yield from process_cases()
     yield from other_cases()

@@ -1,14 +1,15 @@
 #include <Python.h>
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/optional.h>
-#include <nanobind/stl/pair.h>
+#include <nanobind/stl/tuple.h>
 
 #include <array>
+#include <cstdint>
 #include <optional>
+#include <tuple>
 
 #include "bind.hpp"
 #include "plain_method.hpp"
-#include "slots.hpp"
 #include "sync/flag.hpp"
 #include "visible_wait.hpp"
 
@@ -37,6 +38,16 @@ PyObject* clear(PyObject* self, PyObject* /*unused*/) noexcept {
   });
 }
 
+PyObject* fileno(PyObject* self, PyObject* /*unused*/) noexcept {
+  return guarded([&] { return PyLong_FromLong(instance_of<flag>(self).descriptor()); });
+}
+
+/// Also the descriptor of the event itself, or -1.
+nb::tuple event_location(flag& event) {
+  const slot_location place = event.location();
+  return nb::make_tuple(place.arena, place.index, place.readiness);
+}
+
 bool wait_until(flag& event, deadline until) {
   if (event.is_set()) {
     return true;
@@ -60,21 +71,27 @@ PyObject* wait(PyObject* self, PyObject* const* arguments, Py_ssize_t count, PyO
 }  // namespace
 
 void bind_event(nb::module_& module) {
-  static std::array<PyMethodDef, 4> methods{{
+  static std::array<PyMethodDef, 5> methods{{
       {"is_set", as_method(&is_set), METH_NOARGS, "is_set()"},
       {"set", as_method(&set), METH_NOARGS, "set()"},
       {"clear", as_method(&clear), METH_NOARGS, "clear()"},
+      {"fileno", as_method(&fileno), METH_NOARGS, "fileno()"},
       {"wait", as_method(&wait), METH_FASTCALL | METH_KEYWORDS, "wait(timeout=None)"},
   }};
   nb::class_<flag> type(module, "Event", nb::is_weak_referenceable());
   add_plain_methods(type, methods);
   type.def(
           "__init__",
-          [](flag* self, const std::optional<location>& attach) {
-            attach ? new (self) flag(slot_at(*attach)) : new (self) flag();
+          [](flag* self, const std::optional<std::tuple<int, std::uint32_t, int>>& attach) {
+            if (attach) {
+              const auto [arena, index, readiness] = *attach;
+              new (self) flag(slot_location{arena, index, readiness});
+            } else {
+              new (self) flag();
+            }
           },
           nb::kw_only(), nb::arg("attach") = nb::none())
-      .def("location", &location_of<flag>);
+      .def("location", &event_location);
 }
 
 }  // namespace shoal::python

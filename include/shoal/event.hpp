@@ -50,10 +50,23 @@ class event {
   }
   [[nodiscard]] bool wait_until(deadline until);
 
-  /// For another process. Afterwards the memory of this event is not used for another one.
-  [[nodiscard]] native_handle_type native_handle() noexcept;
+  /// A descriptor that polls readable (level-triggered) while it is set, in whatever process and for any number of
+  /// pollers. Only to be polled: its contents are the event's. Valid as long as this object.
+  ///
+  /// The first call of any process is the one from which on it is kept: until then the event has no descriptor, but one
+  /// is made when the process forks, or native_handle() is called, since afterwards it would be too late. It may be
+  /// readable an instant before the event is set, and, if a process was killed in set() or clear(), for nothing until
+  /// somebody calls is_set(), clear() or wait().
+  /// @throws std::system_error  no descriptor left, now, or few when the process forked.
+  [[nodiscard]] int readiness_handle();
+
+  /// For another process, which gets both descriptors. Afterwards the memory of this event is not used for another one.
+  /// @throws std::system_error  no descriptor left.
+  [[nodiscard]] native_handle_type native_handle();
 
  private:
+  friend class waitable;
+
   std::unique_ptr<sync::flag> flag_;
 };
 

@@ -17,9 +17,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from shoal import connection as connection
     from shoal import debug as debug
     from shoal._core import Lease
     from shoal._core import __version__ as __version__
+    from shoal.connection import wait as wait
     from shoal.context import Process as Process
     from shoal.context import _default_context
     from shoal.errors import AuthenticationError as AuthenticationError
@@ -96,10 +98,12 @@ _NAMES_BY_MODULE = {
     "synchronize": ("Barrier", "BoundedSemaphore", "Condition", "Event", "Lock", "RLock", "Semaphore"),
 }
 _MODULE_OF = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}
-_MODULES = frozenset([*_NAMES_BY_MODULE, "debug"])
+_MODULES = frozenset([*_NAMES_BY_MODULE, "connection", "debug", "forkserver"])
 
 
 def __getattr__(name: str) -> Any:
+    if name == "wait":  # not in __all__: `from shoal import *` must not hide another, say that of concurrent.futures
+        return importlib.import_module("shoal._core").wait
     if name in _MODULES:
         return importlib.import_module(f"shoal.{name}")
     if name in _MODULE_OF:

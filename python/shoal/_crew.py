@@ -15,7 +15,7 @@ from queue import Empty
 
 from shoal import _stdlib
 from shoal._results import Job
-from shoal._worker import Owner, WorkQueue, run
+from shoal._worker import WorkQueue, run
 from shoal.errors import ProcessError, WorkerDied
 from shoal.queues import SimpleQueue
 
@@ -81,7 +81,6 @@ class Crew:
         self._make_process = make_process
         self._initializer = initializer
         self._start_args = (initializer, initargs, max_tasks)
-        self._owner = Owner()
         self._work = WorkQueue(size + 1)
         self._wake_slot = size  # the last slot belongs to no worker: its "death" only wakes the result handler
         self._reports: SimpleQueue[tuple[int, BaseException | None]] = SimpleQueue()
@@ -170,7 +169,7 @@ class Crew:
         return [worker for worker in self.workers if worker is not None]
 
     def _hire(self, slot: int) -> None:
-        args = (self._owner, slot, self._work, self._reports, *self._start_args)
+        args = (slot, self._work, self._reports, *self._start_args)
         process = self._make_process(self._context, target=run, args=args)
         process.name = process.name.replace("Process", "PoolWorker")
         process.daemon = True

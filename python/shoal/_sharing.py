@@ -29,7 +29,7 @@ from shoal import _core, _stdlib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Hashable, Sequence
     from typing import Any, NoReturn, TypeVar
 
     T = TypeVar("T")
@@ -42,18 +42,16 @@ _SECRET_SIZE = 16
 _TICKET_SIZE = _SECRET_SIZE + 8
 _MOST_DESCRIPTORS = 8
 
-# A fork server takes at most 256 descriptors for a process, some of them its own.
-_MOST_BY_FORK_SERVER = 240
-
 _HERE_THEY_ARE = b"+"
 _UNKNOWN_TICKET = b"-"
 
 
-def duplicated_all(owner: Any, descriptors: Sequence[int]) -> Any:
+def duplicated_all(owner: Any, descriptors: Sequence[int], part: Hashable = None) -> Any:
     """What to pickle in place of `descriptors`, on behalf of the handle `owner`: an object with a method `detach`.
 
     In the process that unpickles it, `detach()` returns a tuple of as many descriptors for the same things, which are
-    that process's own. One that is -1 stays -1. The first must be that of a memfd: it stands for all of them.
+    that process's own. One that is -1 stays -1. The first must be that of a memfd: it stands for all of them, together
+    with `part` where they belong to a part of that memfd.
 
     It can be detached once, and any number of times while `owner`, or another handle on the same memfd that was sent,
     exists in this process. Until it was, duplicates stay open here; one set, however often the same thing is sent.
@@ -64,9 +62,7 @@ def duplicated_all(owner: Any, descriptors: Sequence[int]) -> Any:
     """
     popen = _stdlib.context.get_spawning_popen()
     if popen is None:
-        return _sender.ticket(owner, descriptors)
-    if popen.method == "forkserver" and len(popen._fds) + len(descriptors) > _MOST_BY_FORK_SERVER:
-        return _sender.ticket(owner, descriptors)
+        return _sender.ticket(owner, descriptors, part)
     return _TakenAlong(descriptors)
 
 
@@ -190,14 +186,14 @@ class _Sender:
         self._listener: socket.socket | None = None
         self._address = b""
         self._user = -1
-        self._by_file: weakref.WeakValueDictionary[tuple[int, int], _Offer] = weakref.WeakValueDictionary()
+        self._by_file: weakref.WeakValueDictionary[tuple[int, int, Hashable], _Offer] = weakref.WeakValueDictionary()
         self._by_secret: weakref.WeakValueDictionary[bytes, _Offer] = weakref.WeakValueDictionary()
         self._unused: dict[bytes, _Offer] = {}  # by number of the ticket; keeps the offer in existence
 
-    def ticket(self, owner: Any, descriptors: Sequence[int]) -> _Ticket:
+    def ticket(self, owner: Any, descriptors: Sequence[int], part: Hashable) -> _Ticket:
         present = [descriptor for descriptor in descriptors if descriptor >= 0]
         status = os.fstat(present[0])
-        file = status.st_dev, status.st_ino
+        file = status.st_dev, status.st_ino, part
         with self.lock:
             if self._listener is None:
                 self._start()

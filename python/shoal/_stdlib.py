@@ -166,6 +166,21 @@ def set_aside(names: Iterable[str]) -> None:
             _replaced.add(name)
 
 
+def loaded_submodule(name: str) -> Any:
+    """The standard library's `multiprocessing.<name>`, which shoal does not replace, if it was executed; or None."""
+    module = sys.modules.get(f"multiprocessing.{name}")
+    return None if type(module) is _LazyModule else module
+
+
+def use_resource_tracker(descriptor: int) -> None:
+    """Let the resource tracker be the one behind `descriptor`, should this process need one."""
+
+    def use(module: Any) -> None:
+        module._resource_tracker._fd = descriptor
+
+    lazy_submodule("resource_tracker", use)
+
+
 def find_submodule(name: str) -> ModuleSpec | None:
     """Where the standard library keeps `multiprocessing.<name>`, or None if it has no such module."""
     return PathFinder.find_spec(f"multiprocessing.{name}", _search_path)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["install", "installed"]
 
-_REPLACED = ("context", "pool", "queues", "sharedctypes", "synchronize")
+_REPLACED = ("connection", "context", "forkserver", "pool", "queues", "sharedctypes", "synchronize")
 
 
 def install() -> None:

@@ -6,8 +6,9 @@ What is true of all of them: methods may be called concurrently, by any thread a
 GIL and run Python's signal handlers, so Ctrl-C works. fork: the child shares the object, and holds nothing of what its
 parent holds. Other processes of the same user: pass it as an argument of the process, or send it through a connection
 or a queue, and keep this process alive until it was received. They take no descriptor of their own: ten thousand of
-them fit under any limit. A process may be killed at any instruction, and the others go on. `ctx` is for the programs
-that pass a context, as to the standard library's classes; it changes nothing.
+them fit under any limit. (Only an Event has one, if it can be had, once it is polled, sent, or inherited by a fork.) A
+process may be killed at any instruction, and the others go on. `ctx` is for the programs that pass a context, as to the
+standard library's classes; it changes nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import threading
 import time
 
 from shoal import _core, _lock_reports, _stdlib  # noqa: F401  the core asks _lock_reports for what its errors say
-from shoal._arena_slots import location_in, state_of
+from shoal._arena_slots import location_in, polled_location_in, polled_state_of, state_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -257,16 +258,20 @@ class Event(_core.Event):
 
     A waiter that is killed disturbs nobody. All methods may be called by a signal handler, also by one that has
     interrupted a method of the same event.
+
+    `fileno()` is a descriptor that polls readable while the event is set, for `connection.wait`, `selectors` and event
+    loops, in every process that has the event. The event takes none before somebody asks, but one is made when the
+    process forks, or when the event is sent to another.
     """
 
     def __init__(self, *, ctx: BaseContext | None = None) -> None:
         super().__init__()
 
-    def __getstate__(self) -> tuple[Any, int]:
-        return state_of(self)
+    def __getstate__(self) -> tuple[Any, ...]:
+        return polled_state_of(self)
 
-    def __setstate__(self, state: tuple[Any, int]) -> None:
-        with location_in(state) as location:
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        with polled_location_in(state) as location:
             _core.Event.__init__(self, attach=location)
 
     def __repr__(self) -> str:

@@ -25,10 +25,9 @@ class event_fd {
   void raise() const noexcept { raise(fd_.get()); }
   void lower() const noexcept { lower(fd_.get()); }
 
-  static void raise(int fd) noexcept {
-    const std::uint64_t one = 1;
+  static void raise(int fd, std::uint64_t times = 1) noexcept {
     // EAGAIN means the counter is at its maximum, which is readable as well.
-    [[maybe_unused]] const auto written = ::write(fd, &one, sizeof one);
+    [[maybe_unused]] const auto written = ::write(fd, &times, sizeof times);
   }
 
   /// @return how often it had been raised.

@@ -1,14 +1,14 @@
 #include "os/pidfd.hpp"
 
-#include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <csignal>
-#include <ctime>
 #include <string>
+
+#include "os/poll.hpp"
 
 namespace shoal::os {
 namespace {
@@ -16,13 +16,16 @@ namespace {
 // Older headers than the kernel: glibc has these since 2.36 only.
 constexpr auto wait_by_pidfd = static_cast<idtype_t>(3);
 
-timespec time_left(deadline until) {
-  using std::chrono::nanoseconds;
-  const auto now = std::chrono::steady_clock::now();
-  const nanoseconds left = until <= now ? nanoseconds(0) : nanoseconds(until - now);
-  return {.tv_sec = static_cast<time_t>(left.count() / 1'000'000'000),
-          .tv_nsec = static_cast<long>(left.count() % 1'000'000'000)};
-}
+// struct pidfd_info of linux/pidfd.h, and its ioctl, see there.
+struct exit_information {
+  std::uint64_t mask;
+  std::uint64_t control_group;
+  std::uint32_t ids[11];
+  std::int32_t wait_status;
+};
+static_assert(sizeof(exit_information) == 64);
+constexpr unsigned long get_information = _IOWR(0xFF, 11, exit_information);
+constexpr std::uint64_t exit_wanted = 1U << 3;
 
 }  // namespace
 
@@ -37,18 +40,15 @@ pidfd pidfd::open(pid_t pid) {
 
 pidfd::wait_result pidfd::wait_until(deadline until) const {
   pollfd ended{.fd = fd_.get(), .events = POLLIN, .revents = 0};
-  timespec limit{};
-  if (until != forever) {
-    limit = time_left(until);
+  switch (poll_until({&ended, 1}, until)) {
+    case poll_result::ready:
+      return wait_result::ended;
+    case poll_result::timed_out:
+      return wait_result::timed_out;
+    case poll_result::interrupted:
+      break;
   }
-  const int count = ::ppoll(&ended, 1, until == forever ? nullptr : &limit, nullptr);
-  if (count < 0) {
-    if (errno != EINTR) {
-      throw_errno("waiting for process " + std::to_string(pid_));
-    }
-    return wait_result::interrupted;
-  }
-  return count == 0 ? wait_result::timed_out : wait_result::ended;
+  return wait_result::interrupted;
 }
 
 std::optional<exit_status> pidfd::try_reap() {
@@ -76,6 +76,21 @@ std::optional<exit_status> pidfd::try_reap() {
   status_ =
       info.si_code == CLD_EXITED ? exit_status::exited_with(info.si_status) : exit_status::killed_by(info.si_status);
   return status_;
+}
+
+std::optional<exit_status> pidfd::exit_of_reaped() const noexcept {
+  for (int attempt = 0; attempt < 100; ++attempt) {
+    exit_information information{};
+    information.mask = exit_wanted;
+    if (::ioctl(fd_.get(), get_information, &information) == 0 && (information.mask & exit_wanted) != 0) {
+      const int status = information.wait_status;
+      return WIFEXITED(status) ? exit_status::exited_with(WEXITSTATUS(status))
+                               : exit_status::killed_by(WTERMSIG(status));
+    }
+    constexpr timespec millisecond{.tv_sec = 0, .tv_nsec = 1'000'000};
+    ::nanosleep(&millisecond, nullptr);
+  }
+  return std::nullopt;
 }
 
 void pidfd::send_signal(int signal) const {

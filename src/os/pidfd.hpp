@@ -19,6 +19,9 @@ class pidfd {
   /// @throws std::system_error  ESRCH: no such process; EMFILE, ENFILE: no descriptor left.
   static pidfd open(pid_t pid);
 
+  /// Takes over a pidfd that was received, for process `pid`.
+  static pidfd adopt(file_descriptor fd, pid_t pid) noexcept { return {std::move(fd), pid}; }
+
   [[nodiscard]] int get() const noexcept { return fd_.get(); }
   [[nodiscard]] pid_t id() const noexcept { return pid_; }
 
@@ -30,6 +33,10 @@ class pidfd {
   /// How the process ended; nothing if it runs still. The first answer reaps the child and is remembered.
   /// @throws std::system_error  ECHILD: it ended (or is no child of this process) and its status went to somebody else.
   std::optional<exit_status> try_reap();
+
+  /// How a process ended that is nobody's to be reaped here: it is no child of this one. Waits a moment for whoever has
+  /// to reap it. @return nothing if it runs still, or if the kernel does not tell (before Linux 6.15).
+  [[nodiscard]] std::optional<exit_status> exit_of_reaped() const noexcept;
 
   /// Does nothing if the process has ended.
   /// @throws std::system_error  no such signal, or no permission.

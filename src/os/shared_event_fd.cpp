@@ -40,7 +40,7 @@ class shared_event_fd::registry {
 // Before anybody can fork while it is being made.
 const shared_event_fd::registry& shared_event_fd::made_early = registry::instance();
 
-shared_event_fd::shared_event_fd() {
+shared_event_fd::shared_event_fd(int flags) : flags_(flags) {
   registry& all = registry::instance();
   const std::scoped_lock lock(all.mutex);
   all.missing.insert(this);
@@ -58,6 +58,8 @@ shared_event_fd::~shared_event_fd() {
   all.missing.erase(this);
 }
 
+int shared_event_fd::new_eventfd() const noexcept { return ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK | flags_); }
+
 // Leaves a quarter of all descriptors to the program.
 void shared_event_fd::make_before_fork() noexcept {
   const auto is_too_high = [](int number) {
@@ -65,41 +67,45 @@ void shared_event_fd::make_before_fork() noexcept {
     return number < 0 || (::getrlimit(RLIMIT_NOFILE, &limit) == 0 &&
                           static_cast<rlim_t>(number) >= limit.rlim_cur - limit.rlim_cur / 4);
   };
-  file_descriptor made(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  file_descriptor made(new_eventfd());
   if (is_too_high(made.get())) {
     raise_descriptor_limit();
     if (!made) {
-      made.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+      made.reset(new_eventfd());
     }
   }
   number_.store(is_too_high(made.get()) ? too_late : made.release(), std::memory_order_release);
 }
 
-void shared_event_fd::make() { number_.store(event_fd().release().release(), std::memory_order_release); }
-
-int shared_event_fd::get() {
+int shared_event_fd::get_if_possible() {
   if (const int number = number_.load(std::memory_order_acquire); number >= 0) {
     return number;
   }
   registry& all = registry::instance();
   const std::scoped_lock lock(all.mutex);
   if (number_.load(std::memory_order_relaxed) == not_made) {
-    make();
+    number_.store(new_descriptor("creating an eventfd", [this] { return new_eventfd(); }), std::memory_order_release);
     all.missing.erase(this);
   }
-  if (number_.load(std::memory_order_relaxed) == too_late) {
+  const int number = number_.load(std::memory_order_relaxed);
+  return number == too_late ? -1 : number;
+}
+
+int shared_event_fd::get() {
+  const int number = get_if_possible();
+  if (number < 0) {
     throw_errno(
         "asking for the descriptor of an object that was made before this process, or its parent, forked while it had "
         "few "
         "descriptors left. Raise the limit (ulimit -n), or ask before the fork",
         EMFILE);
   }
-  return number_.load(std::memory_order_relaxed);
+  return number;
 }
 
-void shared_event_fd::raise() const noexcept {
+void shared_event_fd::raise(std::uint64_t times) const noexcept {
   if (const int number = number_.load(std::memory_order_acquire); number >= 0) {
-    event_fd::raise(number);
+    event_fd::raise(number, times);
   }
 }
 

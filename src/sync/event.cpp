@@ -29,6 +29,7 @@ bool event::wait_until(deadline until) {
   }
 }
 
-slot_location event::native_handle() noexcept { return flag_->location(); }
+int event::readiness_handle() { return flag_->descriptor(); }
+slot_location event::native_handle() { return flag_->location(); }
 
 }  // namespace shoal

@@ -68,7 +68,7 @@ surveyed_lock look_at(const memory::arena& arena, std::uint32_t slot, slot_kind 
       break;
     }
     case slot_kind::event:  // the lowest bit of a flag's word
-      found.value = in_slot<std::atomic<std::uint32_t>>(arena, slot).load(std::memory_order_seq_cst) & 1;
+      found.value = in_slot<std::atomic<std::uint64_t>>(arena, slot).load(std::memory_order_seq_cst) & 1;
       break;
     case slot_kind::latch:  // all but the lowest bit of a countdown's word
       found.value = static_cast<std::int64_t>(

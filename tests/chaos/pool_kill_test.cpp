@@ -1,7 +1,6 @@
 // Pools and work queues whose workers are killed, at random and at every instruction.
 
 #include <gtest/gtest.h>
-#include <sys/ptrace.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,6 +22,7 @@
 
 #include "os/pidfd.hpp"
 #include "process_support.hpp"
+#include "ptrace_step.hpp"
 #include "shoal/pool.hpp"
 #include "shoal/work_queue.hpp"
 
@@ -38,8 +38,10 @@ using shoal::task;
 using shoal::work_queue;
 using shoal::worker_died;
 using shoal::test::has_children;
+using shoal::test::may_trace;
 using shoal::test::open_descriptors;
 using shoal::test::patience;
+using shoal::test::run_and_kill_after;
 using shoal::test::shared;
 
 TEST(PoolKill, EveryTaskOfManyIsReturnedOrReportedDeadExactlyOnce) {
@@ -190,52 +192,18 @@ void run_tasks(work_queue& work, std::size_t slot) {
   }
 }
 
-/// Runs a child that takes and finishes all tasks, one instruction after the other, and kills it after `most`.
-/// @return how many instructions it was let run: fewer than `most` if it was done before.
-int run_and_kill_after(work_queue& work, int most) {
-  const pid_t id = ::fork();
-  if (id == 0) {
-    ::ptrace(PTRACE_TRACEME, 0, nullptr, nullptr);
-    std::raise(SIGSTOP);
-    run_tasks(work, 0);
-    ::_exit(0);
-  }
-  int status = 0;
-  ::waitpid(id, &status, 0);
-  int instructions = 0;
-  for (; instructions < most && WIFSTOPPED(status); ++instructions) {
-    ::ptrace(PTRACE_SINGLESTEP, id, nullptr, nullptr);
-    ::waitpid(id, &status, 0);
-  }
-  if (WIFSTOPPED(status)) {
-    ::kill(id, SIGKILL);
-    ::waitpid(id, &status, 0);
-  }
-  return instructions;
-}
-
-bool may_trace() {
-  const pid_t id = ::fork();
-  if (id == 0) {
-    ::_exit(::ptrace(PTRACE_TRACEME, 0, nullptr, nullptr) == 0 ? 0 : 1);
-  }
-  int status = 0;
-  ::waitpid(id, &status, 0);
-  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
-}
-
 struct kill_point {
   std::map<std::uint64_t, int> outcomes;  // by ticket
-  int instructions = 0;                   // that the worker got to run
+  long instructions = 0;                  // that the worker got to run
   bool lost_a_task = false;
 };
 
-kill_point try_kill_point(int instructions) {
+kill_point try_kill_point(long instructions) {
   work_queue work(2);
   work.submit(encoding::raw, shoal::const_bytes{});
   work.submit(encoding::raw, shoal::const_bytes{});
   kill_point result;
-  result.instructions = run_and_kill_after(work, instructions);
+  result.instructions = run_and_kill_after([&] { run_tasks(work, 0); }, instructions).steps;
   work.lost(0);
   run_tasks(work, 1);
 
@@ -260,19 +228,19 @@ TEST(WorkQueueKill, EveryTaskHasOneOutcomeWhereverItsWorkerIsKilled) {
     GTEST_SKIP() << "ptrace is not permitted here";
   }
   const std::map<std::uint64_t, int> one_each{{0, 1}, {1, 1}};
-  const int all = try_kill_point(std::numeric_limits<int>::max()).instructions;
+  const long all = try_kill_point(std::numeric_limits<long>::max()).instructions;
   const unsigned seed = std::random_device{}();
   SCOPED_TRACE("seed " + std::to_string(seed));
   std::mt19937 random(seed);
   int points = 0;
   int lost = 0;
   for (const shoal::deadline until = shoal::after(3s); std::chrono::steady_clock::now() < until; ++points) {
-    const int instructions = static_cast<int>(random() % static_cast<unsigned>(all));
+    const long instructions = static_cast<long>(random() % static_cast<unsigned long>(all));
     const kill_point result = try_kill_point(instructions);
     ASSERT_EQ(result.outcomes, one_each) << "killed after " << instructions << " instructions";
     lost += result.lost_a_task ? 1 : 0;
   }
-  std::printf("%d of %d instructions, %d tasks lost with their worker\n", points, all, lost);
+  std::printf("%d of %ld instructions, %d tasks lost with their worker\n", points, all, lost);
   EXPECT_GT(points, 0);
 }
 

@@ -4,8 +4,8 @@
 
 PATH is a Python that has shoal installed; its tests are those of its own standard library, unmodified. The page names
 each test that fails, with the reason. It is an error if another one fails, and also if one of those does not. Without
---all, start methods other than fork get only the tests that are about queues. FOLDER gets a report and a log for each
-process that ran tests, and junit.xml.
+--all, start methods other than fork get only the tests that are about queues and processes. FOLDER gets a report and a
+log for each process that ran tests, and junit.xml.
 
 As with CPython's own runner, a test that fails gets a second chance, alone: many of them depend on the time that
 things take, which a busy machine stretches.
@@ -31,10 +31,27 @@ HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent.parent / "docs" / "conformance.md"
 SUITE = HERE / "suite.py"
 
+TESTS = "_test_multiprocessing"
+TESTS_OF_MAIN = "test_multiprocessing_main_handling"
+
 # What is in the names of the tests, in four parts as CPython itself divides them.
-PARTS = {"processes": "^WithProcesses", "manager": "^WithManager", "threads": "^WithThreads", "others": "^(?!With)"}
-# Those of queues, and others that pass queues to processes.
-QUEUES = {"queues": "Queue|TestStartMethod|TestSyncManagerTypes"}
+PARTS = {
+    "processes": (TESTS, "^WithProcesses"),
+    "manager": (TESTS, "^WithManager"),
+    "threads": (TESTS, "^WithThreads"),
+    "others": (TESTS, "^(?!With)"),
+    "main": (TESTS_OF_MAIN, ""),
+}
+# Those of queues, and others that pass queues to processes; and those of processes themselves.
+QUICK_PARTS = {
+    "queues": (TESTS, "Queue|TestStartMethod|TestSyncManagerTypes"),
+    "starts": (
+        TESTS,
+        r"^WithProcessesTest(Process|SubclassingProcess|AtExit)\."
+        r"|^Test(Wait|Flags|CloseFds|StdinBadfiledescriptor|NoForkBomb)\.",
+    ),
+    "main": (TESTS_OF_MAIN, ""),
+}
 
 # More than there are cores, because the tests mostly wait.
 AT_A_TIME = 4
@@ -62,6 +79,7 @@ class Part:
     python: str
     method: str
     name: str
+    module: str
     pattern: str
 
     def __str__(self):
@@ -81,7 +99,7 @@ class KnownFailure:
         def listed(word, words):
             return words == "all" or word in words.split(", ")
 
-        in_part = re.search(part.pattern, self.test) is not None
+        in_part = re.search(part.pattern, self.test) is not None and part.module == TESTS
         return in_part and listed(part.version, self.versions) and listed(part.method, self.methods)
 
 
@@ -119,7 +137,7 @@ def run_process(part, report, log):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     with tempfile.TemporaryDirectory(prefix="conformance-") as folder:
         process = subprocess.Popen(
-            [part.python, "-m", "shoal", SUITE, part.method, part.pattern, report],
+            [part.python, "-m", "shoal", SUITE, part.module, part.method, part.pattern, report],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -192,8 +210,8 @@ def parts_to_run(pythons, everything):
             print(f"CPython {version} skipped: its standard library is installed without its tests", flush=True)
             continue
         for method in ("fork", "spawn", "forkserver"):
-            patterns = PARTS if everything or method == "fork" else QUEUES
-            parts += [Part(version, python, method, name, pattern) for name, pattern in patterns.items()]
+            wanted = PARTS if everything or method == "fork" else QUICK_PARTS
+            parts += [Part(version, python, method, name, *tests) for name, tests in wanted.items()]
     return parts
 
 

@@ -1,26 +1,42 @@
 """CPython's own tests of multiprocessing, as a program for `python -m shoal`.
 
-    python -m shoal suite.py START_METHOD PATTERN REPORT
+    python -m shoal suite.py MODULE START_METHOD PATTERN REPORT
 
-Runs those tests of this interpreter's `test._test_multiprocessing` in whose name, which is Class.method, the regular
-expression PATTERN is found. Writes to REPORT, a line of JSON each: the names of the tests, then for each test its name
-as it begins, and how it ended. Tests that REPORT tells of already are not run: after one that took the whole process
-with it, the same command goes on with the next.
+Runs those tests of MODULE, in this interpreter's package `test`, in whose name, which is Class.method, the regular
+expression PATTERN is found. It is _test_multiprocessing, or test_multiprocessing_main_handling: then the programs that
+the tests run are run by `python -m shoal` too.
+
+Writes to REPORT, a line of JSON each: the names of the tests, then for each test its name as it begins, and how it
+ended. Tests that REPORT tells of already are not run: after one that took the whole process with it, the same command
+goes on with the next.
 """
 
 import faulthandler
+import importlib
 import json
 import multiprocessing
+import os
 import re
 import sys
 import traceback
 import unittest
 
-from test import _test_multiprocessing, support
+from test import support
 
 # Children that start with a fresh interpreter run this file too, with the same arguments, and find the classes here.
-_, START_METHOD, PATTERN, REPORT = sys.argv
-_test_multiprocessing.install_tests_in_module_dict(globals(), START_METHOD)
+_, MODULE, START_METHOD, PATTERN, REPORT = sys.argv
+tests = importlib.import_module(f"test.{MODULE}")
+if MODULE == "_test_multiprocessing":
+    tests.install_tests_in_module_dict(globals(), START_METHOD)
+else:
+    globals().update(
+        (name, each) for name, each in vars(tests).items() if getattr(each, "start_method", "") == START_METHOD
+    )
+    # "python" is a program that takes python's arguments and puts `-m shoal` before the first that is no option.
+    os.environ["SHOAL_PYTHON"], sys.executable = (
+        sys.executable,
+        os.path.join(os.path.dirname(os.path.abspath(__file__)), "python-with-shoal"),
+    )
 
 # What takes longer hangs: the slowest test takes five seconds.
 TEST_LIMIT = 120.0
@@ -81,7 +97,7 @@ class Recorder(unittest.TestResult):
 
 
 def name_of(test):
-    return test.id().removeprefix("__main__.")
+    return ".".join(test.id().rsplit(".", 2)[-2:])
 
 
 def main():

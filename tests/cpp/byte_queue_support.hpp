@@ -1,7 +1,5 @@
 #pragma once
 
-#include <poll.h>
-
 #include <cstddef>
 #include <span>
 #include <string>
@@ -34,11 +32,6 @@ inline std::string pop(byte_queue& queue) {
     status = queue.pop(got, until);
   } while (status == queue_status::interrupted);
   return status == queue_status::ok ? text_of(got) : "(none)";
-}
-
-inline bool is_readable(int fd) {
-  pollfd polled{.fd = fd, .events = POLLIN, .revents = 0};
-  return ::poll(&polled, 1, 0) == 1;
 }
 
 }  // namespace shoal::test

@@ -22,6 +22,7 @@ using shoal::no_waiting;
 using shoal::process;
 using shoal::sync::flag;
 using shoal::sync::wait_result;
+using shoal::test::is_readable;
 using shoal::test::patience;
 using shoal::test::shared;
 using shoal::test::succeeds;
@@ -174,6 +175,126 @@ TEST(Event, IsFoundByItsHandle) {
   EXPECT_TRUE(ready.is_set());
   shoal::mutex stranger;
   EXPECT_THROW(event(stranger.native_handle()), shoal::error);
+}
+
+TEST(Event, DescriptorIsReadableExactlyWhileItIsSet) {
+  event ready;
+  const auto before = shoal::test::open_descriptors();
+  const int fd = ready.readiness_handle();
+  EXPECT_EQ(shoal::test::open_descriptors(), before + 1);
+  EXPECT_EQ(ready.readiness_handle(), fd);
+  EXPECT_FALSE(is_readable(fd));
+  ready.set();
+  EXPECT_TRUE(is_readable(fd));
+  ready.set();
+  EXPECT_TRUE(is_readable(fd));
+  ready.clear();
+  EXPECT_FALSE(is_readable(fd));
+  ready.clear();
+  EXPECT_FALSE(is_readable(fd));
+}
+
+TEST(Event, DescriptorAskedForLateIsReadableIfItIsSetAlready) {
+  event ready;
+  ready.set();
+  EXPECT_TRUE(is_readable(ready.readiness_handle()));
+}
+
+TEST(Event, DescriptorTellsOfWhatProcessesDoThatWereForkedBeforeItWasAskedFor) {
+  event ready;
+  event go;
+  process other([&] {
+    go.wait();
+    ready.set();
+  });
+  const int fd = ready.readiness_handle();
+  EXPECT_FALSE(is_readable(fd));
+  go.set();
+  EXPECT_TRUE(shoal::test::becomes_readable(fd));
+  EXPECT_TRUE(succeeds(other));
+  process third([&] { ready.clear(); });
+  EXPECT_TRUE(succeeds(third));
+  EXPECT_FALSE(is_readable(fd));
+}
+
+TEST(Event, DescriptorIsOneForAllHandles) {
+  event ready;
+  event same(ready.native_handle());
+  const int fd = ready.readiness_handle();
+  same.set();
+  EXPECT_TRUE(is_readable(fd));
+  EXPECT_TRUE(is_readable(same.readiness_handle()));
+  ready.clear();
+  EXPECT_FALSE(is_readable(same.readiness_handle()));
+}
+
+TEST(Event, TakesNoDescriptorBeforeItIsNeeded) {
+  (void)event();
+  const auto before = shoal::test::open_descriptors();
+  std::vector<event> many(100);
+  for (event& one : many) {
+    one.set();
+    one.wait();
+    one.clear();
+  }
+  EXPECT_EQ(shoal::test::open_descriptors(), before);
+}
+
+TEST(Event, ThatWasMadeBeforeAForkWithFewDescriptorsLeftSaysSoWhenItsOwnIsAskedFor) {
+  process child([] {
+    event ready;
+    const auto taken = shoal::test::all_descriptors_but(3);
+    process grandchild([&] { ready.set(); });
+    if (!succeeds(grandchild) || !ready.is_set()) {
+      return 1;
+    }
+    try {
+      (void)ready.readiness_handle();
+      return 2;
+    } catch (const std::system_error& refused) {
+      return refused.code() == std::errc::too_many_files_open ? 0 : 3;
+    }
+  });
+  EXPECT_TRUE(succeeds(child));
+}
+
+TEST(Event, AllItsPollersHearOfEverySetWhileOthersLook) {
+  event ready;
+  event heard;
+  shared<std::atomic<bool>> over;
+  constexpr int rounds = 300;
+  std::vector<process> lookers;
+  for (int i = 0; i < 2; ++i) {
+    lookers.emplace_back([&] {
+      while (!over->load()) {
+        (void)ready.is_set();
+      }
+    });
+  }
+  process poller([&] {
+    for (int round = 0; round < rounds; ++round) {
+      if (!shoal::test::becomes_readable(ready.readiness_handle())) {
+        return 1;
+      }
+      while (!ready.is_set()) {
+        ::sched_yield();
+      }
+      ready.clear();
+      heard.set();
+    }
+    return 0;
+  });
+  for (int round = 0; round < rounds; ++round) {
+    ready.set();
+    ASSERT_TRUE(heard.wait_for(patience)) << "round " << round;
+    heard.clear();
+  }
+  over->store(true);
+  EXPECT_TRUE(succeeds(poller));
+  for (process& looker : lookers) {
+    EXPECT_TRUE(succeeds(looker));
+  }
+  EXPECT_FALSE(is_readable(ready.readiness_handle()));
 }
 
 }  // namespace

@@ -91,6 +91,11 @@ inline bool has_children() {
   return ::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0;
 }
 
+inline bool is_readable(int fd) {
+  pollfd polled{.fd = fd, .events = POLLIN, .revents = 0};
+  return ::poll(&polled, 1, 0) == 1;
+}
+
 /// Whether the descriptor polls readable within `patience`.
 inline bool becomes_readable(int fd) {
   pollfd awaited{.fd = fd, .events = POLLIN, .revents = 0};

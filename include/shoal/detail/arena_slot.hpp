@@ -13,6 +13,7 @@ namespace shoal {
 struct slot_location {
   int arena = -1;
   std::uint32_t index = 0;
+  int readiness = -1;  ///< only of an event: its readiness_handle(), for the other process to keep; -1: there is none
 };
 
 namespace memory {

@@ -1,0 +1,60 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "os/file_descriptor.hpp"
+#include "shoal/record.hpp"
+
+namespace shoal {
+
+/// What a process that was not forked from its starter is given: bytes, and descriptors, which are its own.
+struct start_package {
+  std::vector<std::byte> bytes;
+  std::vector<os::file_descriptor> descriptors;
+};
+
+/// The starter's end of the socket between a process that is being started and the one that starts it.
+///
+/// Nobody but the starter has this end: forks of the starter close it as they begin. So to the other end its closing
+/// means that the starter is gone, or has given up.
+/// Threads: send() and get() may be called concurrently with each other, but not with a move or the destructor.
+class start_channel {
+ public:
+  /// A new socket. @return the starter's end, and the child's. @throws std::system_error  no descriptor left.
+  static std::pair<start_channel, os::file_descriptor> create();
+
+  start_channel() noexcept = default;
+  start_channel(start_channel&& other) noexcept
+      : socket_(std::exchange(other.socket_, -1)), generation_(other.generation_) {}
+  start_channel& operator=(start_channel&& other) noexcept;
+  start_channel(const start_channel&) = delete;
+  start_channel& operator=(const start_channel&) = delete;
+  ~start_channel() { close(); }
+
+  /// -1 if closed, and in a fork of the process that created it.
+  [[nodiscard]] int get() const noexcept;
+
+  /// Gives the child its package; the descriptors are duplicated. Waits while the child is behind.
+  /// @throws std::system_error  EPIPE: the child has ended.
+  void send(const_bytes bytes, std::span<const int> descriptors) const;
+
+  void close() noexcept;
+
+ private:
+  explicit start_channel(int socket) noexcept;
+
+  int socket_ = -1;
+  std::uint64_t generation_ = 0;  // of the process that has it; see os::generation
+};
+
+/// In the child: waits for the package.
+/// @return nothing if the starter died or gave up before the package was complete.
+/// @throws std::system_error  no descriptor left for those in it.
+std::optional<start_package> receive_package(int channel);
+
+}  // namespace shoal
