@@ -120,7 +120,7 @@ def test_a_name_that_does_not_exist_is_an_error_that_says_where() -> None:
     with pytest.raises(AttributeError, match=r"module 'shoal\.queues' has no attribute 'Quueue'"):
         shoal.queues.Quueue  # noqa: B018
     with pytest.raises(AttributeError, match="has no attribute 'nowhere'"):
-        _stdlib.nowhere
+        _stdlib.nowhere  # noqa: B018
 
 
 def test_the_errors_are_those_of_the_standard_library() -> None:
