@@ -61,7 +61,7 @@ def _enter(preparation: dict[str, Any], channel: int, *, served: bool) -> bool:
         os.chdir(preparation.pop("dir"))
         if not _settings.apply_and_report(preparation["settings"], descriptors[preparation["report"]]):
             return False
-    _bootstrap.enable_crash_trace()
+    _bootstrap.trace_crashes(_bootstrap.where_to_trace())
     _stdlib.use_resource_tracker(descriptors[preparation["resource_tracker"]])
     if "fork_server" in preparation:
         from shoal.forkserver import _forkserver

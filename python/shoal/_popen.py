@@ -91,23 +91,27 @@ class ForkPopen(Popen):
 
     def _launch(self, process: Any, settings: dict[str, Any] | None, report: int | None) -> _core.ProcessHandle:
         self_reference.descriptor()
-        parent = os.getpid()
+        _bootstrap.prepare_empty_stdin()
+        trace_to = _bootstrap.where_to_trace()
+        parent = os.getpid() if process.daemon else 0
         handle = _core.fork()
         if handle is None:
-            _bootstrap.run_fork(lambda: _run_fork(process, parent, settings, report))
+            _bootstrap.run_fork(_run_fork, process, parent, trace_to, settings, report)
         return handle
 
 
-def _run_fork(process: Any, parent: int, settings: dict[str, Any] | None, report: int | None) -> int:
+def _run_fork(
+    process: Any, parent_of_daemon: int, trace_to: int, settings: dict[str, Any] | None, report: int | None
+) -> int:
+    if parent_of_daemon:
+        _core.die_with_parent(parent_of_daemon)
     parent_sentinel = self_reference.become_parents()
     _bootstrap.close_stdin()
-    if process.daemon:
-        _core.die_with_parent(parent)
     if settings is not None:
         assert report is not None
         if not _settings.apply_and_report(settings, report):
             return 1
-    _bootstrap.enable_crash_trace()
+    _bootstrap.trace_crashes(trace_to)
     code: int = process._bootstrap(parent_sentinel=parent_sentinel)
     return code
 
