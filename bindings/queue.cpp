@@ -191,12 +191,23 @@ PyObject* next_item(PyObject* self) noexcept {
   });
 }
 
+PyObject* fileno(PyObject* self, PyObject* /*unused*/) noexcept {
+  return guarded([&] {
+    byte_queue& queue = instance_of<object_queue>(self).bytes();
+    if (queue.start_polling(no_waiting) != queue_status::ok) {
+      (void)wait_without_gil([&] { return queue.start_polling(forever); }, queue_status::interrupted);
+    }
+    return PyLong_FromLong(queue.native_handle());
+  });
+}
+
 void add_methods(nb::handle type) {
-  static std::array<PyMethodDef, 4> methods{{
+  static std::array<PyMethodDef, 5> methods{{
       {"put", as_method(&put), METH_FASTCALL | METH_KEYWORDS, "put(obj, block=True, timeout=None)"},
       {"get", as_method(&get), METH_FASTCALL | METH_KEYWORDS, "get(block=True, timeout=None, *, lease=False)"},
       {"put_nowait", as_method(&put_nowait), METH_O, "put_nowait(obj)"},
       {"get_nowait", as_method(&get_nowait), METH_NOARGS, "get_nowait()"},
+      {"fileno", as_method(&fileno), METH_NOARGS, "fileno()"},
   }};
   add_plain_methods(type, methods);
 }
@@ -242,11 +253,6 @@ void shutdown(object_queue& self, bool immediate) {
   }
 }
 
-int fileno(object_queue& self) {
-  (void)wait_without_gil([&] { return self.bytes().start_polling(forever); }, queue_status::interrupted);
-  return self.bytes().native_handle();
-}
-
 int room_fileno(object_queue& self) {
   if (!self.bounded()) {
     const nb::object unsupported = import_attribute("io", "UnsupportedOperation");
@@ -289,7 +295,6 @@ void bind_queue(nb::module_& module) {
       .def("full", [](object_queue& self) { return self.bytes().full(); })
       .def("close", &object_queue::close)
       .def("shutdown", &shutdown, nb::arg("immediate") = false)
-      .def("fileno", &fileno)
       .def("room_fileno", &room_fileno)
       .def("descriptors", &descriptors)
       .def("_count_done", &count_done)

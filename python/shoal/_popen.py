@@ -6,7 +6,7 @@ import io
 import os
 import signal
 
-from shoal import _bootstrap, _core, _settings, _stdlib
+from shoal import _bootstrap, _core, _stdlib
 from shoal._self_reference import self_reference
 
 TYPE_CHECKING = False
@@ -32,7 +32,7 @@ class Popen:
         if settings is None:
             self._handle = self._launch(process, None, None)
         else:
-            self._handle = self._launch_with(process, _settings.checked(settings))
+            self._handle = self._launch_with(process, settings)
         self.pid = self._handle.pid
         self.sentinel = self._handle.fileno()
         self._owner = os.getpid()
@@ -41,9 +41,12 @@ class Popen:
         raise NotImplementedError
 
     def _launch_with(self, process: Any, settings: dict[str, Any]) -> _core.ProcessHandle:
+        from shoal import _settings
+
+        plain = _settings.checked(settings)
         report = _settings.Report()
         try:
-            handle = self._launch(process, settings, report.childs_end)
+            handle = self._launch(process, plain, report.childs_end)
             try:
                 report.raise_failure()
             except BaseException:
@@ -108,6 +111,8 @@ def _run_fork(
     parent_sentinel = self_reference.become_parents()
     _bootstrap.close_stdin()
     if settings is not None:
+        from shoal import _settings
+
         assert report is not None
         if not _settings.apply_and_report(settings, report):
             return 1

@@ -6,8 +6,9 @@ What is true of all of them: methods may be called concurrently, by any thread a
 GIL and run Python's signal handlers, so Ctrl-C works. fork: the child shares the object, and holds nothing of what its
 parent holds. Other processes of the same user: pass it as an argument of the process, or send it through a connection
 or a queue, and keep this process alive until it was received. They take no descriptor of their own: ten thousand of
-them fit under any limit. A process may be killed at any instruction, and the others go on. `ctx` is for the programs
-that pass a context, as to the standard library's classes; it changes nothing.
+them fit under any limit. (Only an Event has one, if it can be had, once it is polled, sent, or inherited by a fork.) A
+process may be killed at any instruction, and the others go on. `ctx` is for the programs that pass a context, as to the
+standard library's classes; it changes nothing.
 """
 
 from __future__ import annotations

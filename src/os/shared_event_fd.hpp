@@ -18,7 +18,7 @@ class shared_event_fd {
   /// Takes over an open eventfd.
   explicit shared_event_fd(event_fd made);
   /// One that cannot be had: as if the process had forked when it had few descriptors left.
-  static shared_event_fd unobtainable() { return shared_event_fd(number{too_late}); }
+  static shared_event_fd unobtainable() { return shared_event_fd(state{too_late}); }
   shared_event_fd(const shared_event_fd&) = delete;
   shared_event_fd& operator=(const shared_event_fd&) = delete;
   ~shared_event_fd();
@@ -32,7 +32,8 @@ class shared_event_fd {
 
   /// Nothing happens as long as nobody has asked for it.
   void raise(std::uint64_t times = 1) const noexcept;
-  /// @return how often it had been raised. With EFD_SEMAPHORE it takes back one time, and returns 1; 0 if there was none.
+  /// @return how often it had been raised. With EFD_SEMAPHORE it takes back one time, and returns 1; 0 if there was
+  /// none.
   std::uint64_t lower() const noexcept;
   [[nodiscard]] bool is_raised() const noexcept;
 
@@ -43,10 +44,10 @@ class shared_event_fd {
   static constexpr int not_made = -1;
   static constexpr int too_late = -2;  // the process forked when few descriptors were left
 
-  struct number {
+  struct state {
     int value;
   };
-  explicit shared_event_fd(number known) : number_(known.value) {}
+  explicit shared_event_fd(state known) : number_(known.value) {}
 
   [[nodiscard]] int new_eventfd() const noexcept;
   void make_before_fork() noexcept;

@@ -29,11 +29,6 @@ inline std::string sample(std::uint64_t number, std::size_t length) {
   return text;
 }
 
-inline bool is_readable(int fd) {
-  pollfd polled{.fd = fd, .events = POLLIN, .revents = 0};
-  return ::poll(&polled, 1, 0) == 1;
-}
-
 /// Longer than anything may take in a queue where all others are dead, far shorter than for ever.
 inline constexpr std::chrono::seconds no_deadlock{2};
 
