@@ -15,7 +15,9 @@ MARK = "--multiprocessing-fork"
 
 # As with `python -c` otherwise, the first entry of sys.path would be the current directory, and what is there comes
 # before the standard library. Shoal itself may have been found by an entry that only this process has.
-_PROGRAM = "import sys; sys.path = [*filter(None, sys.path), {folder!r}]; from shoal.{module} import main; main({channel})"
+_PROGRAM = (
+    "import sys; sys.path = [*filter(None, sys.path), {folder!r}]; from shoal.{module} import main; main({channel})"
+)
 
 _FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -30,7 +32,7 @@ def line(module: str) -> tuple[bytes, list[bytes]]:
         path = os.fsencode(sys.executable)
         arguments = [MARK, f"shoal.{module}={_core.START_CHANNEL}"]
     else:
-        from subprocess import _args_from_interpreter_flags
+        from subprocess import _args_from_interpreter_flags  # type: ignore[attr-defined]
 
         path = _executable()
         text = _PROGRAM.format(folder=_FOLDER, module=module, channel=_core.START_CHANNEL)
@@ -53,10 +55,11 @@ def run_frozen(arguments: list[str]) -> None:
         return
     name, _, channel = arguments[2].partition("=")
     if name == "shoal._child":
-        from shoal._child import main
+        from shoal import _child
+
+        _child.main(int(channel))
     elif name == "shoal._fork_server":
-        from shoal._fork_server import main
-    else:
-        return
-    main(int(channel))
-    sys.exit()
+        from shoal import _fork_server
+
+        _fork_server.main(int(channel))
+        sys.exit()

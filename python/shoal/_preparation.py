@@ -4,11 +4,12 @@ with that.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from types import ModuleType
 
-from shoal import _core, _stdlib, alias
+from shoal import _stdlib, alias
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ _tracker = -1
 
 
 def prepare(data: dict[str, Any]) -> None:
-    """In the new process: become a part of the program, up to its main module. `data` is of the child or the program."""
+    """In the new process: become a part of the program, up to its main module. `data`: of the child or the program."""
     process = _stdlib.process
     current = process.current_process()
     if data["alias"]:
@@ -117,7 +118,7 @@ def _import_main_by_name(name: str) -> None:
         return
     import runpy
 
-    _become_main(lambda: runpy.run_module(name, run_name="__mp_main__", alter_sys=True))
+    _become_main(_module_with(runpy.run_module(name, run_name="__mp_main__", alter_sys=True)))
 
 
 def _import_main_by_path(path: str) -> None:
@@ -126,15 +127,38 @@ def _import_main_by_path(path: str) -> None:
         return
     if getattr(sys.modules["__main__"], "__file__", None) == path:
         return
-    import runpy
+    if path.endswith(".py"):
+        _become_main(_executed_script(path))
+    else:
+        import runpy
 
-    _become_main(lambda: runpy.run_path(path, run_name="__mp_main__"))
+        _become_main(_module_with(runpy.run_path(path, run_name="__mp_main__")))
 
 
-def _become_main(execute: Any) -> None:
-    _old_main_modules.append(sys.modules["__main__"])
+def _executed_script(path: str) -> ModuleType:
+    """What runpy.run_path does with a file of source, which imports much that few programs need."""
+    module = _module_with({"__file__": path, "__cached__": None, "__package__": ""})
+    program, sys.argv[0] = sys.argv[0], path
+    sys.modules["__mp_main__"] = module
+    try:
+        with io.open_code(path) as file:
+            exec(compile(file.read(), path, "exec", dont_inherit=True), module.__dict__)
+    except BaseException:
+        del sys.modules["__mp_main__"]
+        raise
+    finally:
+        sys.argv[0] = program
+    return module
+
+
+def _module_with(content: dict[str, Any]) -> ModuleType:
     module = ModuleType("__mp_main__")
-    module.__dict__.update(execute())
+    module.__dict__.update(content)
+    return module
+
+
+def _become_main(module: ModuleType) -> None:
+    _old_main_modules.append(sys.modules["__main__"])
     sys.modules["__main__"] = sys.modules["__mp_main__"] = module
 
 

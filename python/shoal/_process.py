@@ -17,6 +17,10 @@ else:
 class BaseProcess(_StandardProcess):
     """What all classes of processes have in common; see `shoal.Process`."""
 
+    if TYPE_CHECKING:
+        _check_closed: Callable[[], None]
+        _popen: Any
+
     # Defaults for a subclass that has an __init__ of its own.
     _chosen_name: str | None = None
     _settings: dict[str, Any] | None = None
@@ -27,7 +31,7 @@ class BaseProcess(_StandardProcess):
         target: Callable[..., object] | None = None,
         name: str | None = None,
         args: Iterable[Any] = (),
-        kwargs: Mapping[str, Any] = {},  # noqa: B006  # as in the standard library
+        kwargs: Mapping[str, Any] = {},
         *,
         daemon: bool | None = None,
         cwd: str | bytes | os.PathLike[Any] | None = None,
@@ -71,7 +75,7 @@ class BaseProcess(_StandardProcess):
             if code is not None:
                 return code
             await _readable(self.sentinel)
-            # The exit code of a child of the fork server comes a moment after the end, or never if the server is stopped.
+            # That of a child of the fork server comes a moment after the end, or never if the server is stopped.
             self.join(0)
             if self.exitcode is None:
                 await asyncio.sleep(0.01)
@@ -86,7 +90,7 @@ class BaseProcess(_StandardProcess):
     @staticmethod
     def _after_fork() -> None:
         if _stdlib.loaded_submodule("util") is not None:
-            _StandardProcess._after_fork()
+            _StandardProcess._after_fork()  # type: ignore[attr-defined]
 
 
 async def _readable(descriptor: int) -> None:
@@ -95,10 +99,15 @@ async def _readable(descriptor: int) -> None:
 
     loop = asyncio.get_running_loop()
     seen = loop.create_future()
+
+    def tell() -> None:
+        if not seen.done():
+            seen.set_result(None)
+
     # A duplicate, because a loop knows one reader for each descriptor.
     duplicate = os.dup(descriptor)
     try:
-        loop.add_reader(duplicate, lambda: seen.done() or seen.set_result(None))
+        loop.add_reader(duplicate, tell)
         try:
             await seen
         finally:

@@ -37,8 +37,8 @@ class Process(_process.BaseProcess, _standard.Process):
     and what pickling raises; nothing is left behind then, and `start` may be called again. `exitcode` is negative if a
     signal ended the process, and 255 if nobody can know it: its fork server was killed before it.
 
-    `sentinel` is a pidfd with every start method: it polls readable once the process has ended. `fileno` returns it, and
-    `await process.wait()` waits in asyncio. `parent_process().sentinel` is the same in the other direction.
+    `sentinel` is a pidfd with every start method: it polls readable once the process has ended. `fileno` returns it,
+    and `await process.wait()` waits in asyncio. `parent_process().sentinel` is the same in the other direction.
 
     A `name` that is given is also what ps and top show, its first 15 bytes. More can be chosen for the process:
 
@@ -239,7 +239,7 @@ class DefaultContext(BaseContext, _standard.DefaultContext):
             self._actual_context = self._safe_default()
         return self._actual_context
 
-    def get_start_method(self, allow_none: bool = False) -> str | None:
+    def get_start_method(self, allow_none: bool = False) -> Any:
         """The start method of the program; None if it is not chosen yet and `allow_none` is true.
 
         If `set_start_method` was not called, it is chosen when it is first needed: the default of the Python version
@@ -248,13 +248,13 @@ class DefaultContext(BaseContext, _standard.DefaultContext):
         """
         if allow_none and self._actual_context is None:
             return None
-        return self.get_context()._name  # type: ignore[no-any-return]
+        return self.get_context()._name
 
     def _safe_default(self) -> BaseContext:
-        default = self._default_context
+        default: Any = self._default_context
         if default._name == "fork" and threading.active_count() > 1 and not alias.installed():
-            return _concrete_contexts["forkserver"]  # type: ignore[no-any-return]
-        return default
+            default = _concrete_contexts["forkserver"]
+        return default  # type: ignore[no-any-return]
 
 
 _concrete_contexts: dict[str, Any] = {"fork": ForkContext(), "spawn": SpawnContext(), "forkserver": ForkServerContext()}

@@ -72,7 +72,7 @@ class ForkServer:
                 if self._door is door:
                     self._forget()
         raise _stdlib.context.ProcessError(
-            f"the fork server ended {_MOST_LAUNCHES} times before it could start a process; what it printed may tell why"
+            f"the fork server ended {_MOST_LAUNCHES} times before it started anything; what it printed may tell why"
         )
 
     def share(self, door: int) -> None:

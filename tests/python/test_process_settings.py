@@ -134,6 +134,7 @@ def test_only_the_privileged_may_lower_niceness(run: Any) -> None:
     ended = run(
         "-c",
         "import os, shoal\n"
+        "first = shoal.Process(nice=19); first.start(); first.join()\n"  # all is imported
         "if os.geteuid() == 0: os.setresuid(65534, 65534, 65534)\n"
         "child = shoal.Process(target=print, args=('ran',), nice=os.getpriority(os.PRIO_PROCESS, 0) - 1)\n"
         "try: child.start()\n"

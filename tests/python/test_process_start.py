@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -16,10 +17,8 @@ import shoal
 def tell_state(out: Any) -> None:
     links = {}
     for number in os.listdir("/proc/self/fd"):
-        try:
+        with contextlib.suppress(FileNotFoundError):  # the one that lists them
             links[int(number)] = os.readlink(f"/proc/self/fd/{number}")
-        except FileNotFoundError:  # the one that lists them
-            pass
     out.put((links, signal.pthread_sigmask(signal.SIG_BLOCK, []), signal.getsignal(signal.SIGINT), sys.stdin.read()))
 
 
@@ -148,7 +147,7 @@ def test_several_threads_may_start_processes_at_once(context: Any) -> None:
 def test_what_cannot_be_pickled_makes_start_fail(method: str) -> None:
     context = shoal.get_context(method)
     child = context.Process(target=lambda: None)
-    with pytest.raises(Exception, match="(?i)pickle|local object"):
+    with pytest.raises(Exception, match=r"(?i)pickle|local object"):
         child.start()
     assert child.pid is None
     assert shoal.active_children() == []
@@ -234,7 +233,9 @@ def test_a_fork_beside_threads_is_warned_of() -> None:
     thread.start()
     child = shoal.get_context("fork").Process()
     try:
-        with pytest.warns(DeprecationWarning, match=rf"This process \(pid={os.getpid()}\) is multi-threaded, use of fork"):
+        with pytest.warns(
+            DeprecationWarning, match=rf"This process \(pid={os.getpid()}\) is multi-threaded, use of fork"
+        ):
             child.start()
     finally:
         stop.set()
