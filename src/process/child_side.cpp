@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "process/crash_trace.hpp"
 #include "process/die_with_starter.hpp"
 #include "process/exception_text.hpp"
 #include "process/start_channel.hpp"
@@ -136,6 +137,8 @@ int run_package(arrived_package& package, handover& shared) {
     }
   }
   apply_or_refuse(settings, shared);
+  prepare_crash_traces();
+  trace_crashes(settings.name);
   beginning begun{package, shared};
   return package.enter(say_ready, &begun);
 }
@@ -172,7 +175,10 @@ void run_fork(const detail::process_call& call, const child_settings& settings, 
       os::check(::fcntl(fd, F_SETFD, 0), "handing over a descriptor");
     }
     apply_or_refuse(settings, shared);
-    shared.say_running();
+    trace_crashes(settings.name);
+    if (settings.may_fail()) {
+      shared.say_running();  // nobody waits for it otherwise
+    }
     code = call.run(call.context);
   } catch (...) {
     report_current_exception(shared);

@@ -17,6 +17,7 @@
 #include "process/child_process.hpp"
 #include "process/child_settings.hpp"
 #include "process/child_side.hpp"
+#include "process/crash_trace.hpp"
 #include "process/handover.hpp"
 #include "process/own_fork_server.hpp"
 #include "process/own_program.hpp"
@@ -56,6 +57,7 @@ void bury(child_process& dead) noexcept {
 
 child_process start_fork(const detail::process_call& call, const child_settings& settings, handover& shared) {
   flush_standard_streams();
+  prepare_crash_traces();
   // glibc's fork, never a raw clone: locks that record their owner, robust ones above all, rely on the thread ids it
   // renews.
   const pid_t pid = os::check(::fork(), "starting a process");
