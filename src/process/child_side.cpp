@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
-#include <iostream>
 #include <optional>
 #include <string_view>
 #include <system_error>
@@ -16,6 +15,7 @@
 #include "process/crash_trace.hpp"
 #include "process/die_with_starter.hpp"
 #include "process/exception_text.hpp"
+#include "process/standard_streams.hpp"
 #include "process/start_channel.hpp"
 #include "shoal/die_with_parent.hpp"
 #include "shoal/error.hpp"
@@ -144,23 +144,6 @@ int run_package(arrived_package& package, handover& shared) {
 }
 
 }  // namespace
-
-// The standard streams and no others: fflush(nullptr) would wait for a thread that sits in a read of stdin, which holds
-// its lock.
-void flush_standard_streams() noexcept {
-  try {
-    for (std::ostream* const stream : {&std::cout, &std::clog, &std::cerr}) {
-      stream->flush();
-    }
-    for (std::wostream* const stream : {&std::wcout, &std::wclog, &std::wcerr}) {
-      stream->flush();
-    }
-  } catch (...) {
-    // A stream told to throw on errors. There is nobody to tell, and the process shall go on or end all the same.
-  }
-  std::fflush(stdout);
-  std::fflush(stderr);
-}
 
 void run_fork(const detail::process_call& call, const child_settings& settings, handover& shared) noexcept {
   if (!shared.wait_for_begin(settings.starter)) {

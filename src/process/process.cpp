@@ -22,6 +22,7 @@
 #include "process/own_fork_server.hpp"
 #include "process/own_program.hpp"
 #include "process/program.hpp"
+#include "process/standard_streams.hpp"
 
 namespace shoal {
 namespace {
