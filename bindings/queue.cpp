@@ -14,6 +14,7 @@
 
 #include "codec.hpp"
 #include "errors.hpp"
+#include "imported.hpp"
 #include "lease.hpp"
 #include "lent.hpp"
 #include "object_queue.hpp"
@@ -25,18 +26,14 @@ namespace nb = nanobind;
 namespace shoal::python {
 namespace {
 
-PyObject* exception_of_module_queue(const char* name) {
-  return nb::object(nb::module_::import_("queue").attr(name)).release().ptr();
-}
-
 PyObject* full_exception() {
-  static PyObject* const full = exception_of_module_queue("Full");
-  return full;
+  static constinit imported full("queue", "Full");
+  return full.get();
 }
 
 PyObject* empty_exception() {
-  static PyObject* const empty = exception_of_module_queue("Empty");
-  return empty;
+  static constinit imported empty("queue", "Empty");
+  return empty.get();
 }
 
 }  // namespace
@@ -258,7 +255,7 @@ void shutdown(object_queue& self, bool immediate) {
 
 int room_fileno(object_queue& self) {
   if (!self.bounded()) {
-    const nb::object unsupported = nb::module_::import_("io").attr("UnsupportedOperation");
+    const nb::object unsupported = import_attribute("io", "UnsupportedOperation");
     PyErr_SetString(unsupported.ptr(), "a queue without a bound has no room_fileno(): there is always room");
     throw nb::python_error();
   }
@@ -285,8 +282,6 @@ void wait_until_done(object_queue& self) {
 }  // namespace
 
 void bind_queue(nb::module_& module) {
-  (void)empty_exception();  // imports, which must not happen for the first time in the middle of a get
-  (void)full_exception();
   static std::array<PyType_Slot, 3> slots{{
       {Py_tp_iter, reinterpret_cast<void*>(&PyObject_SelfIter)},
       {Py_tp_iternext, reinterpret_cast<void*>(&next_item)},

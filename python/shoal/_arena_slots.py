@@ -7,31 +7,34 @@ constructors take one as `attach`.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
 
 from shoal import _stdlib
-from shoal._sharing import duplicated_all
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any, Protocol
+
+    class _InArena(Protocol):
+        def location(self) -> tuple[int, int]: ...
+
+    class _Polled(Protocol):
+        def location(self) -> tuple[int, int, int]: ...
+
 
 __all__ = ["location_in", "polled_location_in", "polled_state_of", "state_of"]
 
 
-class _InArena(Protocol):
-    def location(self) -> tuple[int, int]: ...
-
-
-class _Polled(Protocol):
-    def location(self) -> tuple[int, int, int]: ...
-
-
 def state_of(shared: _InArena | _Polled) -> tuple[Any, int]:
     """What another process needs to reach it, to be pickled: the arena's descriptor and the slot in the arena."""
+    from shoal._sharing import duplicated_all  # sockets and more
+
     arena, slot, *_ = shared.location()
     popen = _stdlib.context.get_spawning_popen()
     if popen is None:
         return duplicated_all(shared, (arena,)), slot
-    # One descriptor for all locks of one arena: a fork server takes at most 256 of them for a process.
+    # One descriptor for all locks of one arena.
     sent: dict[int, Any] = popen.__dict__.setdefault("_shoal_arenas", {})
     if arena not in sent:
         sent[arena] = duplicated_all(shared, (arena,))
@@ -53,6 +56,8 @@ def location_in(state: tuple[Any, int]) -> Iterator[tuple[int, int]]:
 
 def polled_state_of(shared: _Polled) -> tuple[Any, ...]:
     """The same of one that has a descriptor of its own as well."""
+    from shoal._sharing import duplicated_all
+
     arena, slot, readiness = shared.location()
     if _stdlib.context.get_spawning_popen() is None:
         return duplicated_all(shared, (arena, readiness), part=slot), slot

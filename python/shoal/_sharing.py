@@ -23,13 +23,16 @@ import struct
 import threading
 import time
 import weakref
-from collections.abc import Callable, Hashable, Sequence
 from functools import partial
-from typing import Any, NoReturn, TypeVar
 
 from shoal import _core, _stdlib
 
-T = TypeVar("T")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Sequence
+    from typing import Any, NoReturn, TypeVar
+
+    T = TypeVar("T")
 
 # How long a receiver waits for a sender that is stopped or too busy, and a sender for a receiver that is.
 _RECEIVER_PATIENCE = 30.0
@@ -38,9 +41,6 @@ _SENDER_PATIENCE = 1.0
 _SECRET_SIZE = 16
 _TICKET_SIZE = _SECRET_SIZE + 8
 _MOST_DESCRIPTORS = 8
-
-# A fork server takes at most 256 descriptors for a process, some of them its own.
-_MOST_BY_FORK_SERVER = 240
 
 _HERE_THEY_ARE = b"+"
 _UNKNOWN_TICKET = b"-"
@@ -62,8 +62,6 @@ def duplicated_all(owner: Any, descriptors: Sequence[int], part: Hashable = None
     """
     popen = _stdlib.context.get_spawning_popen()
     if popen is None:
-        return _sender.ticket(owner, descriptors, part)
-    if popen.method == "forkserver" and len(popen._fds) + len(descriptors) > _MOST_BY_FORK_SERVER:
         return _sender.ticket(owner, descriptors, part)
     return _TakenAlong(descriptors)
 
