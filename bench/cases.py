@@ -8,9 +8,11 @@ from pathlib import Path
 from cpp_cases import cpp_cases
 from measuring import Case
 from python_cases import python_cases
+from waiting_cases import waiting_cases
 
 
 def all_cases(cpp_folder: Path) -> Iterator[Case]:
     """`cpp_folder` is where the programs of bench/*.cpp are."""
     yield from python_cases()
     yield from cpp_cases(cpp_folder)
+    yield from waiting_cases(cpp_folder)

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "bind.hpp"
+#include "imported.hpp"
 #include "plain_method.hpp"
 #include "slots.hpp"
 #include "sync/barrier_core.hpp"
@@ -66,9 +67,8 @@ class python_barrier {
 
   static void check(barrier_result result) {
     if (result != barrier_result::done) {
-      static PyObject* const broken =
-          nb::object(nb::module_::import_("threading").attr("BrokenBarrierError")).release().ptr();
-      PyErr_SetNone(broken);
+      static constinit imported broken("threading", "BrokenBarrierError");
+      PyErr_SetNone(broken.get());
       throw nb::python_error();
     }
   }

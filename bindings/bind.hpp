@@ -20,6 +20,7 @@ void bind_shared_block(nanobind::module_& module);
 void bind_synchronized(nanobind::module_& module);
 void bind_work_queue(nanobind::module_& module);
 void bind_process(nanobind::module_& module);
+void bind_process_start(nanobind::module_& module);
 void bind_connection_wait(nanobind::module_& module);
 
 }  // namespace shoal::python

@@ -31,8 +31,12 @@ constexpr std::size_t keep = 8 << 20;
 
 nb::object encoded_object::encode(PyObject* object) {
   parts_.clear();
-  in_place_.clear();
-  if (!try_msgpack(object)) {
+  bool done = try_msgpack(object);
+  if (!done && !pickler::is_ready()) {
+    (void)pickler::instance();  // imports; without it nobody can tell which instances have reducers of their own
+    done = try_msgpack(object);
+  }
+  if (!done) {
     in_place_.clear();
     return pickle(object);
   }
@@ -68,6 +72,7 @@ bool encoded_object::try_msgpack(PyObject* object) {
   }
   encoder_.clear();
   seen_.clear();
+  in_place_.clear();
   try {
     return append(object, 0);
   } catch (const std::length_error&) {
@@ -251,7 +256,6 @@ nb::object encoded_object::pickle(PyObject* object) {
 }
 
 void bind_codec(nb::module_& module) {
-  (void)pickler::instance();  // imports, which must not happen for the first time in the middle of a put
   module.def(
       "encode",
       [](nb::handle object) {

@@ -214,7 +214,7 @@ nb::object decode_object(encoding tag, const_bytes bytes) {
       return value;
     }
     case encoding::pickle:
-      return pickler::instance().load(make_bytes(bytes));
+      return unpickle(make_bytes(bytes));
     case encoding::pickle_buffers:
       return unpack(received_buffer::copy(bytes));
     case encoding::raw:
@@ -231,7 +231,7 @@ nb::object decode_borrowed(shoal::borrowed_record&& record) {
     case encoding::pickle_buffers:
       return unpack(received_buffer::take(std::move(mine)));
     case encoding::pickle:
-      return pickler::instance().load(received_buffer::take(std::move(mine)));
+      return unpickle(received_buffer::take(std::move(mine)));
     default:
       return decode_object(mine.tag(), mine.bytes());
   }

@@ -144,13 +144,16 @@ PyObject* wait(PyObject* /*module*/, PyObject* const* arguments, Py_ssize_t coun
 constexpr const char* wait_doc =
     "wait($module, object_list, timeout=None)\n--\n\n"
     "Wait until an object in `object_list` is ready, and return a list of all that are, in the order given.\n\n"
-    "An object is a Process (ready once it has ended), a Queue (not empty, or shut down), an Event (set), a Connection\n"
+    "An object is a Process (ready once it has ended), a Queue (not empty, or shut down), an Event (set), a "
+    "Connection\n"
     "or socket (readable), or anything else with a method `fileno()`; or a descriptor, such as Process.sentinel.\n"
-    "Different kinds may be mixed. Waits at most `timeout` seconds (None: for ever; 0 or less: not at all) and returns\n"
+    "Different kinds may be mixed. Waits at most `timeout` seconds (None: for ever; 0 or less: not at all) and "
+    "returns\n"
     "an empty list if none was ready. No object hides another: whoever looks after all that are returned is fair to\n"
     "all. As in the standard library, a descriptor that is not open counts as ready. Of what several processes wait\n"
     "for, such as an item, another one may be faster.\n\n"
-    "Raises ValueError for an object of another kind. Releases the GIL, creates no thread; a signal handler that raises\n"
+    "Raises ValueError for an object of another kind. Releases the GIL, creates no thread; a signal handler that "
+    "raises\n"
     "ends it. It costs the more the more objects there are: for hundreds, again and again, `selectors.EpollSelector`\n"
     "takes the same objects, and wakes up as soon as for one.";
 

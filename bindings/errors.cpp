@@ -28,25 +28,37 @@ error_types& types() {
   return instance;
 }
 
+// Importing shoal.errors sets the types. Where that is not possible, for want of a descriptor say, there are Python's.
+error_types& imported_types() {
+  if (types().segment_error == PyExc_OSError) {
+    PyObject* const errors = PyImport_ImportModule("shoal.errors");
+    if (errors == nullptr) {
+      PyErr_Clear();
+    }
+    Py_XDECREF(errors);
+  }
+  return types();
+}
+
 PyObject* type_of(const shoal::error& failure) {
   if (failure.code().category() != shoal_category()) {
-    return types().process_error;
+    return imported_types().process_error;
   }
   switch (static_cast<errc>(failure.code().value())) {
     case errc::not_a_segment:
     case errc::layout_mismatch:
     case errc::wrong_kind:
     case errc::truncated_segment:
-      return types().segment_error;
+      return imported_types().segment_error;
     case errc::corrupt_record:
     case errc::wrong_type:
-      return types().corrupt_record;
+      return imported_types().corrupt_record;
     case errc::closed:
     case errc::unknown_function:
     case errc::broken_barrier:
       break;
   }
-  return types().process_error;
+  return imported_types().process_error;
 }
 
 void set_error_of(const std::system_error& failure) {
@@ -55,7 +67,7 @@ void set_error_of(const std::system_error& failure) {
     const nb::object arguments = nb::make_tuple(failure.code().value(), failure.what());
     PyErr_SetObject(PyExc_OSError, arguments.ptr());
   } else {
-    PyErr_SetString(types().process_error, failure.what());
+    PyErr_SetString(imported_types().process_error, failure.what());
   }
 }
 
@@ -96,7 +108,7 @@ void set_error_from_current_exception() noexcept {
   }
 }
 
-PyObject* shut_down_exception() noexcept { return types().shut_down; }
+PyObject* shut_down_exception() noexcept { return imported_types().shut_down; }
 
 void run_signal_handlers() {
   if (PyErr_CheckSignals() != 0) {

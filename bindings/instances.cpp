@@ -247,8 +247,9 @@ void class_name::audit_find() const {
 
 const class_name* name_to_encode(PyTypeObject* type) {
   const verdicts::verdict& verdict = verdicts::on(type);
-  return verdict.is_ordinary && verdict.name.find() == type && !pickler::instance().has_reducer(type) ? &verdict.name
-                                                                                                      : nullptr;
+  const bool is_encodable = verdict.is_ordinary && pickler::is_ready() && verdict.name.find() == type &&
+                            !pickler::instance().has_reducer(type);
+  return is_encodable ? &verdict.name : nullptr;
 }
 
 bool is_ordinary(PyTypeObject* type) { return verdicts::on(type).is_ordinary; }
@@ -286,7 +287,7 @@ nb::object rebuild_with_pickle(std::string_view module, std::string_view qualnam
         "b";  // the next out-of-band object, taken for the instance's state
   }
   program += '.';
-  return pickler::instance().load(nb::bytes(program.data(), program.size()), nb::make_tuple(state));
+  return unpickle(nb::bytes(program.data(), program.size()), nb::make_tuple(state));
 }
 
 }  // namespace shoal::python

@@ -7,6 +7,7 @@
 
 #include "codec.hpp"
 #include "object_queue.hpp"
+#include "pickler.hpp"
 #include "waiting.hpp"
 
 namespace nb = nanobind;
@@ -116,8 +117,7 @@ void bind_lease(nb::module_& module) {
           },
           nb::arg("type").none(), nb::arg("value").none(), nb::arg("traceback").none());
   // Subscripting is for annotations: Lease[int].
-  const nb::module_ builtins = nb::module_::import_("builtins");
-  type.attr("__class_getitem__") = builtins.attr("classmethod")(nb::module_::import_("types").attr("GenericAlias"));
+  type.attr("__class_getitem__") = checked(PyClassMethod_New(reinterpret_cast<PyObject*>(&Py_GenericAliasType)));
 }
 
 }  // namespace shoal::python

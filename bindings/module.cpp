@@ -25,5 +25,6 @@ NB_MODULE(_core, module) {
   bind_synchronized(module);
   bind_work_queue(module);
   bind_process(module);
+  bind_process_start(module);
   bind_connection_wait(module);
 }

@@ -142,7 +142,7 @@ nb::object unpack(const nb::object& buffer) {
     record.align();
     buffers.append(part_of(all, record.advance(size), size));
   }
-  return pickler::instance().load(pickle, buffers);
+  return unpickle(pickle, buffers);
 }
 
 }  // namespace shoal::python

@@ -1,17 +1,18 @@
 #include "pickler.hpp"
 
 #include <functional>
+#include <memory>
+
+#include "imported.hpp"
 
 namespace nb = nanobind;
 
 namespace shoal::python {
 namespace {
 
-nb::object attribute_of(const char* module, const char* name) { return nb::module_::import_(module).attr(name); }
-
 /// Something with a `write` that collects what is written.
 nb::object sink_into(const nb::list& written) {
-  nb::object sink = attribute_of("types", "SimpleNamespace")();
+  nb::object sink = import_attribute("types", "SimpleNamespace")();
   sink.attr("write") = written.attr("append");
   return sink;
 }
@@ -67,17 +68,21 @@ class pickler::use {
 };
 
 pickler::pickler()
-    : loads_(attribute_of("pickle", "loads")),
-      registered_(nb::borrow<nb::dict>(attribute_of("copyreg", "dispatch_table"))),
-      extra_reducers_(
-          nb::borrow<nb::dict>(attribute_of("multiprocessing.reduction", "ForkingPickler").attr("_extra_reducers"))),
-      pickler_(attribute_of("pickle", "Pickler")(sink_into(written_), 5, true, buffer_callback_into(buffers_))),
+    : registered_(nb::borrow<nb::dict>(import_attribute("copyreg", "dispatch_table"))),
+      extra_reducers_(nb::borrow<nb::dict>(
+          import_attribute("shoal._stdlib", "reduction").attr("ForkingPickler").attr("_extra_reducers"))),
+      pickler_(import_attribute("_pickle", "Pickler")(sink_into(written_), 5, true, buffer_callback_into(buffers_))),
       dump_(pickler_.attr("dump")),
       clear_memo_(pickler_.attr("clear_memo")) {}
 
 pickler& pickler::instance() {
-  static auto* const only = new pickler();  // outlives the interpreter's own teardown
-  return *only;
+  if (only_ == nullptr) {
+    auto made = std::unique_ptr<pickler>(new pickler());
+    if (only_ == nullptr) {  // no other thread was faster while this one imported
+      only_ = made.release();
+    }
+  }
+  return *only_;
 }
 
 pickled pickler::dump(PyObject* object) {
@@ -92,11 +97,12 @@ pickled pickler::dump(PyObject* object) {
           .buffers = PyList_GET_SIZE(buffers_.ptr()) == 0 ? nb::object() : copy_of(buffers_)};
 }
 
-nb::object pickler::load(const nb::object& data, const nb::object& buffers) const {
+nb::object unpickle(const nb::object& data, const nb::object& buffers) {
+  static constinit imported loads("_pickle", "loads");
   if (!buffers.is_valid()) {
-    return checked(PyObject_CallOneArg(loads_.ptr(), data.ptr()));
+    return checked(PyObject_CallOneArg(loads.get(), data.ptr()));
   }
-  return loads_(data, nb::arg("buffers") = buffers);
+  return nb::handle(loads.get())(data, nb::arg("buffers") = buffers);
 }
 
 bool pickler::has_reducer(PyTypeObject* type) const {

@@ -1,16 +1,19 @@
 #include <nanobind/stl/optional.h>
 
+#include <sys/prctl.h>
+
 #include <algorithm>
-#include <cerrno>
 #include <chrono>
 #include <memory>
 #include <optional>
 #include <stdexcept>
+#include <string>
 #include <system_error>
 
 #include "bind.hpp"
 #include "os/descriptor_limit.hpp"
-#include "os/pidfd.hpp"
+#include "process/die_with_starter.hpp"
+#include "process_handle.hpp"
 #include "shoal/die_with_parent.hpp"
 #include "waiting.hpp"
 
@@ -19,78 +22,69 @@ namespace nb = nanobind;
 namespace shoal::python {
 namespace {
 
-/// shoal._core.ProcessHandle: a child, until it is closed.
-class process_handle {
- public:
-  explicit process_handle(pid_t pid) : process_(std::make_shared<os::pidfd>(os::pidfd::open(pid))) {}
-
-  [[nodiscard]] int descriptor() const { return usable()->get(); }
-
-  std::optional<int> wait(std::optional<double> timeout) {
-    if (exit_code_) {
-      return exit_code_;
+/// As `multiprocessing` gives it. @return nothing if the process runs still.
+std::optional<int> exit_code_of(child_process& process) {
+  try {
+    const std::optional<exit_status> status = process.try_reap();
+    if (!status) {
+      return std::nullopt;
     }
-    const std::shared_ptr<os::pidfd> process = usable();  // kept open, should another thread close this meanwhile
-    const deadline until = deadline_of(timeout);
-    using result = os::pidfd::wait_result;
-    // No longer than a second at a time: a signal may arrive just before the system call that it would have
-    // interrupted.
-    const auto ended = [&] {
-      const deadline next_look = std::min(until, after(std::chrono::seconds(1)));
-      const result how = process->wait_until(next_look);
-      return how == result::timed_out && next_look < until ? result::interrupted : how;
-    };
-    if ((until == no_waiting ? process->wait_until(no_waiting) : wait_without_gil(ended, result::interrupted)) ==
-        result::ended) {
-      exit_code_ = reap(*process);
+    return status->exited() ? status->code() : -status->signal();
+  } catch (const std::system_error& failure) {
+    if (failure.code() != std::errc::no_child_process) {
+      throw;
     }
-    return exit_code_;
-  }
-
-  void send_signal(int signal) const {
-    if (!exit_code_) {
-      usable()->send_signal(signal);
-    }
-  }
-
-  void close() { process_.reset(); }
-
- private:
-  [[nodiscard]] std::shared_ptr<os::pidfd> usable() const {
-    if (process_ == nullptr) {
-      throw std::invalid_argument("the process handle is closed");
-    }
-    return process_;
-  }
-
-  /// As `multiprocessing` gives it: negative for a signal, 255 where somebody else has reaped the child.
-  static int reap(os::pidfd& process) {
     constexpr int unknown = 255;
-    try {
-      const std::optional<exit_status> status = process.try_reap();
-      return !status ? unknown : status->exited() ? status->code() : -status->signal();
-    } catch (const std::system_error& failure) {
-      if (failure.code() != std::errc::no_child_process) {
-        throw;
-      }
-      return unknown;
-    }
+    return unknown;
   }
-
-  std::shared_ptr<os::pidfd> process_;
-  std::optional<int> exit_code_;
-};
+}
 
 }  // namespace
 
+std::optional<int> process_handle::wait(std::optional<double> timeout) {
+  if (exit_code_) {
+    return exit_code_;
+  }
+  const std::shared_ptr<child_process> process = usable();
+  const deadline until = deadline_of(timeout);
+  using result = os::pidfd::wait_result;
+  // No longer than a second at a time: a signal may arrive just before the system call that it would have
+  // interrupted.
+  const auto ended = [&] {
+    const deadline next_look = std::min(until, after(std::chrono::seconds(1)));
+    const result how = process->wait_until(next_look);
+    return how == result::timed_out && next_look < until ? result::interrupted : how;
+  };
+  if ((until == no_waiting ? process->wait_until(no_waiting) : wait_without_gil(ended, result::interrupted)) ==
+      result::ended) {
+    exit_code_ = exit_code_of(*process);
+  }
+  return exit_code_;
+}
+
+void process_handle::send_signal(int signal) const {
+  if (!exit_code_) {
+    usable()->send_signal(signal);
+  }
+}
+
+std::shared_ptr<child_process> process_handle::usable() const {
+  if (process_ == nullptr) {
+    throw std::invalid_argument("the process handle is closed");
+  }
+  return process_;
+}
+
 void bind_process(nb::module_& module) {
   nb::class_<process_handle>(module, "ProcessHandle")
-      .def(nb::init<pid_t>(), nb::arg("pid"))
       .def("fileno", &process_handle::descriptor)
+      .def_prop_ro("pid", &process_handle::pid)
       .def("wait", &process_handle::wait, nb::arg("timeout") = nb::none())
       .def("send_signal", &process_handle::send_signal, nb::arg("signal"))
       .def("close", &process_handle::close);
-  module.def("die_with_parent", [] { die_with_parent(); });
+  module.def("die_with_parent", [](int parent) { die_with_parent(parent); }, nb::arg("parent"));
+  module.def("die_with_starter", &die_with_starter, nb::arg("channel"));
+  module.def("set_process_name", [](nb::bytes name) { ::prctl(PR_SET_NAME, name.c_str()); }, nb::arg("name"));
   module.def("raise_descriptor_limit", &os::raise_descriptor_limit);
 }
 

@@ -14,6 +14,7 @@
 
 #include "codec.hpp"
 #include "errors.hpp"
+#include "imported.hpp"
 #include "lease.hpp"
 #include "lent.hpp"
 #include "object_queue.hpp"
@@ -25,18 +26,14 @@ namespace nb = nanobind;
 namespace shoal::python {
 namespace {
 
-PyObject* exception_of_module_queue(const char* name) {
-  return nb::object(nb::module_::import_("queue").attr(name)).release().ptr();
-}
-
 PyObject* full_exception() {
-  static PyObject* const full = exception_of_module_queue("Full");
-  return full;
+  static constinit imported full("queue", "Full");
+  return full.get();
 }
 
 PyObject* empty_exception() {
-  static PyObject* const empty = exception_of_module_queue("Empty");
-  return empty;
+  static constinit imported empty("queue", "Empty");
+  return empty.get();
 }
 
 }  // namespace
@@ -194,12 +191,23 @@ PyObject* next_item(PyObject* self) noexcept {
   });
 }
 
+PyObject* fileno(PyObject* self, PyObject* /*unused*/) noexcept {
+  return guarded([&] {
+    byte_queue& queue = instance_of<object_queue>(self).bytes();
+    if (queue.start_polling(no_waiting) != queue_status::ok) {
+      (void)wait_without_gil([&] { return queue.start_polling(forever); }, queue_status::interrupted);
+    }
+    return PyLong_FromLong(queue.native_handle());
+  });
+}
+
 void add_methods(nb::handle type) {
-  static std::array<PyMethodDef, 4> methods{{
+  static std::array<PyMethodDef, 5> methods{{
       {"put", as_method(&put), METH_FASTCALL | METH_KEYWORDS, "put(obj, block=True, timeout=None)"},
       {"get", as_method(&get), METH_FASTCALL | METH_KEYWORDS, "get(block=True, timeout=None, *, lease=False)"},
       {"put_nowait", as_method(&put_nowait), METH_O, "put_nowait(obj)"},
       {"get_nowait", as_method(&get_nowait), METH_NOARGS, "get_nowait()"},
+      {"fileno", as_method(&fileno), METH_NOARGS, "fileno()"},
   }};
   add_plain_methods(type, methods);
 }
@@ -245,14 +253,9 @@ void shutdown(object_queue& self, bool immediate) {
   }
 }
 
-int fileno(object_queue& self) {
-  (void)wait_without_gil([&] { return self.bytes().start_polling(forever); }, queue_status::interrupted);
-  return self.bytes().native_handle();
-}
-
 int room_fileno(object_queue& self) {
   if (!self.bounded()) {
-    const nb::object unsupported = nb::module_::import_("io").attr("UnsupportedOperation");
+    const nb::object unsupported = import_attribute("io", "UnsupportedOperation");
     PyErr_SetString(unsupported.ptr(), "a queue without a bound has no room_fileno(): there is always room");
     throw nb::python_error();
   }
@@ -279,8 +282,6 @@ void wait_until_done(object_queue& self) {
 }  // namespace
 
 void bind_queue(nb::module_& module) {
-  (void)empty_exception();  // imports, which must not happen for the first time in the middle of a get
-  (void)full_exception();
   static std::array<PyType_Slot, 3> slots{{
       {Py_tp_iter, reinterpret_cast<void*>(&PyObject_SelfIter)},
       {Py_tp_iternext, reinterpret_cast<void*>(&next_item)},
@@ -294,7 +295,6 @@ void bind_queue(nb::module_& module) {
       .def("full", [](object_queue& self) { return self.bytes().full(); })
       .def("close", &object_queue::close)
       .def("shutdown", &shutdown, nb::arg("immediate") = false)
-      .def("fileno", &fileno)
       .def("room_fileno", &room_fileno)
       .def("descriptors", &descriptors)
       .def("_count_done", &count_done)

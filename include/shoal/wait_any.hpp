@@ -22,9 +22,8 @@ template <class... Objects>
 concept all_waitable = sizeof...(Objects) > 0 && (std::is_convertible_v<Objects, waitable> && ...);
 
 template <class Range>
-concept waitable_range =
-    !std::is_convertible_v<Range, waitable> && std::ranges::input_range<Range> &&
-    std::is_convertible_v<std::ranges::range_reference_t<Range>, waitable>;
+concept waitable_range = !std::is_convertible_v<Range, waitable> && std::ranges::input_range<Range> &&
+                         std::is_convertible_v<std::ranges::range_reference_t<Range>, waitable>;
 
 std::vector<std::size_t> wait_any_before(std::span<const waitable> objects, deadline until);
 

@@ -7,22 +7,24 @@ constructors take one as `attach`.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
 
 from shoal import _stdlib
 from shoal._sharing import duplicated_all
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any, Protocol
+
+    class _InArena(Protocol):
+        def location(self) -> tuple[int, int]: ...
+
+    class _Polled(Protocol):
+        def location(self) -> tuple[int, int, int]: ...
+
+
 __all__ = ["location_in", "polled_location_in", "polled_state_of", "state_of"]
-
-
-class _InArena(Protocol):
-    def location(self) -> tuple[int, int]: ...
-
-
-class _Polled(Protocol):
-    def location(self) -> tuple[int, int, int]: ...
 
 
 def state_of(shared: _InArena | _Polled) -> tuple[Any, int]:
@@ -31,7 +33,7 @@ def state_of(shared: _InArena | _Polled) -> tuple[Any, int]:
     popen = _stdlib.context.get_spawning_popen()
     if popen is None:
         return duplicated_all(shared, (arena,)), slot
-    # One descriptor for all locks of one arena: a fork server takes at most 256 of them for a process.
+    # One descriptor for all locks of one arena.
     sent: dict[int, Any] = popen.__dict__.setdefault("_shoal_arenas", {})
     if arena not in sent:
         sent[arena] = duplicated_all(shared, (arena,))

@@ -6,7 +6,7 @@ process attaches to it through the descriptors that it has inherited or received
 Any process may be killed at any instruction: the others go on.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, Literal, overload
 
 from typing_extensions import Self, TypeVar
@@ -404,18 +404,18 @@ class WorkQueue:
         """What another process needs to attach."""
 
 class ProcessHandle:
-    """A pidfd on a child of this process."""
+    """A process that this one has started, by its pidfd, until it is closed."""
 
-    def __init__(self, pid: int) -> None:
-        """Raises OSError if there is no such process or no descriptor left."""
-
+    @property
+    def pid(self) -> int: ...
     def fileno(self) -> int:
         """The pidfd: polls readable once the process has ended."""
 
     def wait(self, timeout: float | None = None) -> int | None:
         """Wait for the end; the exit code, or None if the process goes on.
 
-        The code is minus the signal that killed it, and 255 if somebody else has asked the system for it before.
+        The code is minus the signal that killed it, and 255 if it is not to be had: somebody else has asked the system
+        for it before, or the fork server was killed before the process ended.
         """
 
     def send_signal(self, signal: int) -> None:
@@ -423,8 +423,59 @@ class ProcessHandle:
 
     def close(self) -> None: ...
 
-def die_with_parent() -> None:
-    """Have this process killed when its parent process dies, however it dies."""
+START_CHANNEL: int
+"""The descriptor by which a program that was executed finds its channel."""
+
+def fork() -> ProcessHandle | None:
+    """Fork this interpreter; None in the child, which begins when the parent has its pidfd.
+
+    Raises OSError, with nothing left behind. Warns of threads, like `os.fork` of Python 3.12 and later.
+    """
+
+def start_program(
+    path: bytes,
+    arguments: Sequence[bytes],
+    environment: Sequence[bytes] | None,
+    package: bytes,
+    descriptors: Sequence[int],
+) -> ProcessHandle:
+    """Execute a program in a new child, which gets the package and duplicates of the descriptors by its channel.
+
+    It has an empty standard input, this process's standard output and error, the channel, and no other descriptors.
+    `environment` is a list of NAME=value, or None for this process's. Raises OSError, with nothing left behind.
+    """
+
+def receive_package(channel: int) -> tuple[bytes, list[int]] | None:
+    """Wait for what this process was started with; None if its starter has died, or given up."""
+
+def serve_forks(door: int) -> int | None:
+    """Be a fork server until it has no client left. In each child: the channel by which that gets its package."""
+
+class ForkServerDoor:
+    """Where processes are asked for; any number of processes may have it. Threads: as any object."""
+
+    def __init__(self, descriptor: int) -> None:
+        """Takes over a descriptor that was received."""
+
+    @staticmethod
+    def launch(path: bytes, arguments: Sequence[bytes]) -> tuple[ForkServerDoor, ProcessHandle]:
+        """Execute a program whose channel is the other side of the door, which is to call `serve_forks`."""
+
+    def fileno(self) -> int: ...
+    def start(self, package: bytes, descriptors: Sequence[int]) -> ProcessHandle | None:
+        """Have the server fork a process that gets the package and duplicates of the descriptors by its channel.
+
+        None if the server has ended: nothing was started. Raises OSError if there is no process or descriptor left.
+        """
+
+def die_with_parent(parent: int) -> None:
+    """Have this process killed when `parent`, which has to be its parent, dies, however it dies."""
+
+def die_with_starter(channel: int) -> None:
+    """The same in a child of a fork server: when the process dies that had it started, by this channel."""
+
+def set_process_name(name: bytes) -> None:
+    """Set the name that ps and top show, of at most 15 bytes."""
 
 def raise_descriptor_limit() -> None:
     """Let this process open as many descriptors as its hard limit allows; the core does so when it runs out of them."""

@@ -11,16 +11,18 @@ import os
 import signal
 import threading
 import time
-import traceback
-from collections.abc import Callable
 from queue import Empty
-from typing import Any
 
 from shoal import _stdlib
 from shoal._results import Job
-from shoal._worker import Owner, WorkQueue, run
+from shoal._worker import WorkQueue, run
 from shoal.errors import ProcessError, WorkerDied
 from shoal.queues import SimpleQueue
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 RUN = "RUN"
 CLOSE = "CLOSE"
@@ -79,7 +81,6 @@ class Crew:
         self._make_process = make_process
         self._initializer = initializer
         self._start_args = (initializer, initargs, max_tasks)
-        self._owner = Owner()
         self._work = WorkQueue(size + 1)
         self._wake_slot = size  # the last slot belongs to no worker: its "death" only wakes the result handler
         self._reports: SimpleQueue[tuple[int, BaseException | None]] = SimpleQueue()
@@ -168,7 +169,7 @@ class Crew:
         return [worker for worker in self.workers if worker is not None]
 
     def _hire(self, slot: int) -> None:
-        args = (self._owner, slot, self._work, self._reports, *self._start_args)
+        args = (slot, self._work, self._reports, *self._start_args)
         process = self._make_process(self._context, target=run, args=args)
         process.name = process.name.replace("Process", "PoolWorker")
         process.daemon = True
@@ -324,6 +325,8 @@ class Crew:
             return
         name = getattr(self._initializer, "__qualname__", repr(self._initializer))
         if cause is not None:
+            import traceback
+
             how = f"its initializer {name} raised {traceback.format_exception_only(type(cause), cause)[-1].strip()}"
         else:
             during = "" if self._initializer is None else f" or was in its initializer {name}"

@@ -7,10 +7,13 @@ import os
 import signal
 import threading
 import time
-from typing import Any
 
 from shoal import _stdlib
 from shoal.errors import LockTimeout, OwnerDied
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["owner_died", "process_name", "seconds_since", "text_of_holder", "thread_name", "timed_out"]
 

@@ -8,13 +8,17 @@ import os
 import pkgutil
 import runpy
 import sys
-from collections.abc import Callable
-from importlib.machinery import ModuleSpec
-from types import CodeType, ModuleType, TracebackType
-from typing import Any, NoReturn
+from types import ModuleType
 
 import shoal
 from shoal import alias
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from importlib.machinery import ModuleSpec
+    from types import CodeType, TracebackType
+    from typing import Any, NoReturn
 
 USAGE = """\
 usage: python -m shoal program.py [argument ...]

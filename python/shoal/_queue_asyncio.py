@@ -10,11 +10,14 @@ import asyncio
 import contextlib
 import os
 from collections import deque
-from collections.abc import Callable
-from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
-R = TypeVar("R")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, TypeVar
+
+    R = TypeVar("R")
 
 # The tasks that wait for a queue, in the __dict__ of its handle: by event loop, and whether for items or for room. The
 # tasks own the values, so that those of a loop which is gone go with it.

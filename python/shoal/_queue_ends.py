@@ -6,12 +6,13 @@ no descriptor of their own, and closing one only marks it closed.
 
 from __future__ import annotations
 
-import pickle
-import select
 import time
-from typing import Any
 
 from shoal import _stdlib
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class _End:
@@ -35,6 +36,8 @@ class _ReadingEnd(_End):
         return int(self._queue.fileno())
 
     def poll(self, timeout: float | None = 0.0) -> bool:
+        import select
+
         deadline = None if timeout is None else time.monotonic() + timeout
         ready = select.poll()
         ready.register(self._queue.fileno(), select.POLLIN)
@@ -66,7 +69,9 @@ class _WritingEnd(_End):
         self._queue.put(obj)
 
     def send_bytes(self, data: bytes) -> None:
-        self._queue.put(pickle.loads(data))
+        from pickle import loads
+
+        self._queue.put(loads(data))
 
 
 class Reader:

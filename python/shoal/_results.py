@@ -11,13 +11,15 @@ import itertools
 import sys
 import threading
 import time
-from collections.abc import Callable
 from types import GenericAlias
-from typing import TYPE_CHECKING, Any
 
 from shoal import _stdlib
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
     from shoal.pool import Pool
 
 _numbers = itertools.count()

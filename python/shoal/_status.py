@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import platform
-from typing import Any
 
 import shoal
 from shoal import _stdlib
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def provider(name: str) -> str:

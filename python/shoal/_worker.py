@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 import os
-import threading
-from collections.abc import Callable
-from typing import Any
 
 from shoal import _core, _stdlib
-from shoal._popen_fork import self_reference
+from shoal._process import BaseProcess
 from shoal.queues import SimpleQueue
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 # Kinds of tasks. A task is (job, index, kind, func, args, kwds), its outcome (job, index, succeeded, value or error).
 CALL, MAP, STARMAP = range(3)
@@ -30,39 +32,7 @@ class WorkQueue(_core.WorkQueue):
             os.close(descriptor)
 
 
-class Owner:
-    """The process that owns the pool, as a worker sees it, whatever its start method."""
-
-    def __init__(self, descriptor: int | None = None) -> None:
-        self._pid = os.getpid()
-        self._descriptor = self_reference.descriptor() if descriptor is None else descriptor
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild_owner, (self._pid, _stdlib.reduction.DupFd(self._descriptor))
-
-    def die_with(self) -> None:
-        """From now on this process does not outlive the owner, however that dies."""
-        if os.getppid() == self._pid:
-            _core.die_with_parent()
-            if os.getppid() != self._pid:  # it died before we could ask to be told
-                os._exit(1)
-        else:
-            # A child of the fork server, or of nobody any more.
-            threading.Thread(target=self._wait, name="OwnerWatcher", daemon=True).start()
-
-    def _wait(self) -> None:
-        _stdlib.connection.wait([self._descriptor])
-        os._exit(1)
-
-
-def _rebuild_owner(pid: int, descriptor: Any) -> Owner:
-    owner = Owner(descriptor.detach())
-    owner._pid = pid
-    return owner
-
-
 def run(
-    owner: Owner,
     slot: int,
     work: WorkQueue,
     reports: SimpleQueue[Any],
@@ -75,7 +45,8 @@ def run(
     An Exception in a task is its outcome. What is more than that (SystemExit, KeyboardInterrupt, ...) ends the process,
     and the owner sees that end.
     """
-    owner.die_with()
+    if not isinstance(_stdlib.process.current_process(), BaseProcess):
+        _core.die_with_parent(os.getppid())  # as Shoal's own daemons do; the pool was given a foreign context
     if initializer is not None:
         try:
             initializer(*initargs)

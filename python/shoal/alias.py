@@ -8,20 +8,21 @@ the program.
 
 from __future__ import annotations
 
+import importlib
 import sys
-from collections.abc import Sequence
-from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec
-from types import ModuleType
-from typing import Any
+from importlib.machinery import ModuleSpec, PathFinder
 
 from shoal import _stdlib
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import ModuleType
+    from typing import Any
+
 __all__ = ["install", "installed"]
 
-_REPLACED = ("connection", "context", "pool", "queues", "sharedctypes", "synchronize")
-
-_prepare_child = _stdlib.spawn.get_preparation_data
+_REPLACED = ("connection", "context", "forkserver", "pool", "queues", "sharedctypes", "synchronize")
 
 
 def install() -> None:
@@ -31,14 +32,13 @@ def install() -> None:
     """
     if installed():
         return
-    import shoal.connection
-
-    sys.modules["multiprocessing"] = shoal
-    for name in _REPLACED:
-        sys.modules[f"multiprocessing.{name}"] = sys.modules[f"shoal.{name}"]
-    # A program for multiprocessing does not expect `put` to raise for an object that cannot be pickled.
-    shoal.queues.Queue._reports_put_errors = True
-    _stdlib.spawn.get_preparation_data = _prepare_aliased_child
+    sys.meta_path.insert(0, _Multiprocessing())
+    sys.modules["multiprocessing"] = sys.modules["shoal"]
+    _stdlib.set_aside(_REPLACED)
+    _stdlib.lazy_submodule("spawn", _let_children_know)
+    if "shoal.queues" in sys.modules:
+        # A program for multiprocessing does not expect `put` to raise for an object that cannot be pickled.
+        sys.modules["shoal.queues"].Queue._reports_put_errors = True
 
 
 def installed() -> bool:
@@ -53,38 +53,68 @@ class _InstallOnArrival:
         return install, ()
 
 
-def _prepare_aliased_child(name: str) -> dict[str, Any]:
-    data: dict[str, Any] = _prepare_child(name)
-    if name == "ignore":
-        # So the fork server calls it for itself. It would import the program before it knows of the alias; its children
-        # can.
-        for key in ("main_path", "init_main_from_path", "init_main_from_name"):
-            data.pop(key, None)
-        return data
-    return {"shoal_alias": _InstallOnArrival(), **data}
+def _let_children_know(spawn: Any) -> None:
+    """Have the standard library's own way to start a process, if anybody still uses that, pass the alias on."""
+    prepare_child = spawn.get_preparation_data
+
+    def prepare_aliased_child(name: str) -> dict[str, Any]:
+        data: dict[str, Any] = prepare_child(name)
+        if name == "ignore":
+            # So the fork server calls it for itself. It would import the program before it knows of the alias; its
+            # children can.
+            for key in ("main_path", "init_main_from_path", "init_main_from_name"):
+                data.pop(key, None)
+            return data
+        return {"shoal_alias": _InstallOnArrival(), **data}
+
+    spawn.get_preparation_data = prepare_aliased_child
 
 
-class _Submodules(MetaPathFinder, Loader):
-    """Finds the submodules that shoal lacks, under its own name and under `multiprocessing`."""
+class _UnderAnotherName:
+    """The loader of a module that is imported under another name: the same module, no copy."""
 
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        package, _, name = fullname.rpartition(".")
-        if package not in ("shoal", "multiprocessing"):
-            return None
-        found = _stdlib.find_submodule(name)
-        if found is None or package == "multiprocessing":
-            return found
-        return ModuleSpec(fullname, self, origin=found.origin)
+    def __init__(self, find: Callable[[str], Any], name: str) -> None:
+        self._find = find
+        self._name = name
 
     def create_module(self, spec: ModuleSpec) -> None:
         return None
 
     def exec_module(self, module: ModuleType) -> None:
-        # `shoal.managers` is not a copy of `multiprocessing.managers` but the same module: the import system takes what
-        # is here.
-        sys.modules[module.__name__] = _stdlib.submodule(module.__name__.rpartition(".")[2])
+        sys.modules[module.__name__] = self._find(self._name)  # the import system takes what is here
+
+
+def _spec_of_another(fullname: str, find: Callable[[str], Any], name: str) -> ModuleSpec:
+    loader: Any = _UnderAnotherName(find, name)
+    return ModuleSpec(fullname, loader)
+
+
+class _Multiprocessing:
+    """Finds the submodules of `multiprocessing` while that means shoal."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        package, _, name = fullname.rpartition(".")
+        if package != "multiprocessing":
+            return None
+        if name not in _REPLACED:
+            found = _stdlib.find_submodule(name)
+            if found is not None or PathFinder.find_spec(f"shoal.{name}", path) is None:
+                return found
+        return _spec_of_another(fullname, importlib.import_module, f"shoal.{name}")
+
+
+class _Submodules:
+    """Finds the submodules of `shoal` that are the standard library's."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        package, _, name = fullname.rpartition(".")
+        if package != "shoal" or _stdlib.find_submodule(name) is None:
+            return None
+        return _spec_of_another(fullname, _stdlib.submodule, name)
 
 
 def enable_submodules() -> None:

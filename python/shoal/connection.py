@@ -22,7 +22,7 @@ wait = _core.wait
 
 
 def __getattr__(name: str) -> Any:
-    return _stdlib.missing_attribute(__name__, _stdlib.connection, name)
+    return _stdlib.attribute_for(__name__, name)
 
 
 def __dir__() -> list[str]:

@@ -15,12 +15,15 @@ import linecache
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from shoal import _core
 from shoal._lock_reports import process_name, seconds_since, thread_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any
 
 __all__ = ["Cycle", "LockInfo", "ThreadInfo", "WaitingThread", "deadlocks", "describe", "locks"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import builtins
 import sys
-from typing import TYPE_CHECKING
 
 from shoal import _core, _stdlib
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from multiprocessing import AuthenticationError, BufferTooShort, ProcessError, TimeoutError
 else:

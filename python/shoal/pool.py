@@ -11,28 +11,27 @@ import itertools
 import os
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
 
 from shoal import _stdlib
 from shoal._crew import CLOSE, RUN, TERMINATE, Crew
 from shoal._results import ApplyResult, AsyncResult, IMapIterator, IMapUnorderedIterator, Job, MapResult
 from shoal._worker import CALL, MAP, STARMAP
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
     from multiprocessing.context import BaseContext
     from multiprocessing.pool import ThreadPool
-else:
-    ThreadPool = _stdlib.pool.ThreadPool
+    from typing import Any, TypeVar
+
+    R = TypeVar("R")
+    S = TypeVar("S")
 
 __all__ = ["ApplyResult", "AsyncResult", "IMapIterator", "IMapUnorderedIterator", "MapResult", "Pool", "ThreadPool"]
 
-R = TypeVar("R")
-S = TypeVar("S")
-
 
 def __getattr__(name: str) -> Any:
-    return _stdlib.missing_attribute(__name__, _stdlib.pool, name)
+    return _stdlib.attribute_for(__name__, name)  # such as ThreadPool
 
 
 class Pool:

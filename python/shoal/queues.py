@@ -7,24 +7,23 @@ raises in `put`, and `join_thread` has nothing to wait for.
 
 from __future__ import annotations
 
-import functools
 import os
-import sys
-import traceback
-from collections.abc import Callable
 from queue import Empty as Empty
 from queue import Full as Full
 from types import GenericAlias, TracebackType
-from typing import TYPE_CHECKING, Any, Literal, overload
 
-from shoal import _core, _queue_ends, _sharing, _stdlib
+from shoal import _core, _queue_ends, _stdlib, alias
 from shoal._core import Lease as Lease
+from shoal._sharing import duplicated_all
 from shoal.errors import ShutDown as ShutDown
 
 __all__ = ["JoinableQueue", "Queue", "SimpleQueue"]
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from multiprocessing.context import BaseContext
+    from typing import Any, Literal, overload
 
     from typing_extensions import Self, TypeVar
 
@@ -32,9 +31,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T", default=Any)
 else:
-    from typing import TypeVar
-
-    T = TypeVar("T")
+    T = object  # type variables are for type checkers
 
     class _Native(_core.Queue):
         # Subscripting is for annotations: Queue[int]() and Queue() make the same object.
@@ -42,7 +39,7 @@ else:
 
 
 def __getattr__(name: str) -> Any:
-    return _stdlib.missing_attribute(__name__, _stdlib.queues, name)
+    return _stdlib.attribute_for(__name__, name)
 
 
 class _Shared(_Native[T]):
@@ -52,7 +49,7 @@ class _Shared(_Native[T]):
     _writer = _queue_ends.Writer()
 
     def __getstate__(self) -> tuple[Any, ...]:
-        return (_sharing.duplicated_all(self, self.descriptors()),)
+        return (duplicated_all(self, self.descriptors()),)
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         descriptors = state[0].detach()
@@ -63,10 +60,13 @@ class _Shared(_Native[T]):
             for descriptor in descriptors:
                 os.close(descriptor)
 
-    @overload
-    async def aget(self, *, lease: Literal[False] = False) -> T: ...
-    @overload
-    async def aget(self, *, lease: Literal[True]) -> Lease[T]: ...
+    if TYPE_CHECKING:
+
+        @overload
+        async def aget(self, *, lease: Literal[False] = False) -> T: ...
+        @overload
+        async def aget(self, *, lease: Literal[True]) -> Lease[T]: ...
+
     async def aget(self, *, lease: bool = False) -> T | Lease[T]:
         """Take the oldest item, as `get` does; while there is none, other tasks of the event loop run.
 
@@ -77,6 +77,8 @@ class _Shared(_Native[T]):
         one queue. Nobody else may use the loop's `add_reader` with the same descriptor meanwhile: `os.dup` it.
         """
         # Here, since asyncio is large: a process that has imported it takes a third longer to fork.
+        import functools
+
         from shoal._queue_asyncio import attempt_until_done
 
         take: Callable[[], Any] = functools.partial(self.get, False, lease=True) if lease else self.get_nowait
@@ -87,6 +89,8 @@ class _Shared(_Native[T]):
 
         The loop watches `room_fileno()`. A task that is cancelled has put nothing. Otherwise as `aget`.
         """
+        import functools
+
         from shoal._queue_asyncio import attempt_until_done
 
         put = functools.partial(self.put_nowait, obj)
@@ -139,12 +143,15 @@ class Queue(_Shared[T]):
     # What multiprocessing's feeder thread calls if an object cannot be pickled. There is no such thread here, and `put`
     # raises; but where this is set, it calls the hook instead: in such subclasses, and where `multiprocessing` means
     # shoal (see shoal.alias).
-    _reports_put_errors = False
+    _reports_put_errors = alias.installed()
 
     @staticmethod
     def _on_queue_feeder_error(e: Exception, obj: Any) -> None:
         if isinstance(e, MemoryError):
             raise e  # not the object's fault, and nobody would expect it to be lost
+        import sys
+        import traceback
+
         caller = sys._getframe(1)  # who called `put`; its line would be in the traceback if `put` had raised
         where = TracebackType(e.__traceback__, caller, caller.f_lasti, caller.f_lineno)
         traceback.print_exception(type(e), e, where)

@@ -12,22 +12,32 @@ from __future__ import annotations
 
 import ctypes
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
+from types import GenericAlias
 
 from shoal import _core, _stdlib, synchronize
 from shoal._arena_slots import location_in, state_of
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
     from multiprocessing.context import BaseContext
+    from typing import Any, Generic, Literal, TypeVar, overload
 
     from typing_extensions import Buffer
 
-__all__ = ["Array", "RawArray", "RawValue", "Value", "copy", "synchronized"]
+    T = TypeVar("T")
+    _IntegerCode = Literal["b", "B", "h", "H", "i", "I", "l", "L", "q", "Q"]
+    _FloatCode = Literal["f", "d"]
+else:
+    T = Any = object  # type variables are for type checkers
 
-T = TypeVar("T")
-_IntegerCode = Literal["b", "B", "h", "H", "i", "I", "l", "L", "q", "Q"]
-_FloatCode = Literal["f", "d"]
+    class Generic:
+        __slots__ = ()
+        # Subscripting is for annotations: it makes no class.
+        __class_getitem__ = classmethod(GenericAlias)
+
+
+__all__ = ["Array", "RawArray", "RawValue", "Value", "copy", "synchronized"]
 
 typecode_to_type: dict[str, Any] = {
     "c": ctypes.c_char,
@@ -52,7 +62,7 @@ _native_codes: dict[Any, str] = {type_: type_._type_ for type_ in (*typecode_to_
 
 
 def __getattr__(name: str) -> Any:
-    return _stdlib.missing_attribute(__name__, _stdlib.replaced_submodule("sharedctypes"), name)
+    return _stdlib.attribute_for(__name__, name)
 
 
 class _Block(_core.SharedBlock):
@@ -209,18 +219,21 @@ class Value(Synchronized[T]):
                 return RawValue(*args)
             return super().__new__(cls)
 
-    @overload
-    def __init__(
-        self: Value[int], typecode_or_type: _IntegerCode, *args: Any, lock: Any = ..., ctx: BaseContext | None = ...
-    ) -> None: ...
-    @overload
-    def __init__(
-        self: Value[float], typecode_or_type: _FloatCode, *args: Any, lock: Any = ..., ctx: BaseContext | None = ...
-    ) -> None: ...
-    @overload
-    def __init__(
-        self: Value[Any], typecode_or_type: Any, *args: Any, lock: Any = ..., ctx: BaseContext | None = ...
-    ) -> None: ...
+    if TYPE_CHECKING:
+
+        @overload
+        def __init__(
+            self: Value[int], typecode_or_type: _IntegerCode, *args: Any, lock: Any = ..., ctx: BaseContext | None = ...
+        ) -> None: ...
+        @overload
+        def __init__(
+            self: Value[float], typecode_or_type: _FloatCode, *args: Any, lock: Any = ..., ctx: BaseContext | None = ...
+        ) -> None: ...
+        @overload
+        def __init__(
+            self: Value[Any], typecode_or_type: Any, *args: Any, lock: Any = ..., ctx: BaseContext | None = ...
+        ) -> None: ...
+
     def __init__(self, typecode_or_type: Any, *args: Any, lock: Any = True, ctx: BaseContext | None = None) -> None:
         super().__init__(RawValue(typecode_or_type, *args), _checked(lock), ctx)
 
@@ -279,33 +292,36 @@ class Array(SynchronizedArray[T]):
                 return RawArray(*args, **kwargs)
             return super().__new__(cls)
 
-    @overload
-    def __init__(
-        self: Array[int],
-        typecode_or_type: _IntegerCode,
-        size_or_initializer: int | Sequence[int],
-        *,
-        lock: Any = ...,
-        ctx: BaseContext | None = ...,
-    ) -> None: ...
-    @overload
-    def __init__(
-        self: Array[float],
-        typecode_or_type: _FloatCode,
-        size_or_initializer: int | Sequence[float],
-        *,
-        lock: Any = ...,
-        ctx: BaseContext | None = ...,
-    ) -> None: ...
-    @overload
-    def __init__(
-        self: Array[Any],
-        typecode_or_type: Any,
-        size_or_initializer: int | Sequence[Any],
-        *,
-        lock: Any = ...,
-        ctx: BaseContext | None = ...,
-    ) -> None: ...
+    if TYPE_CHECKING:
+
+        @overload
+        def __init__(
+            self: Array[int],
+            typecode_or_type: _IntegerCode,
+            size_or_initializer: int | Sequence[int],
+            *,
+            lock: Any = ...,
+            ctx: BaseContext | None = ...,
+        ) -> None: ...
+        @overload
+        def __init__(
+            self: Array[float],
+            typecode_or_type: _FloatCode,
+            size_or_initializer: int | Sequence[float],
+            *,
+            lock: Any = ...,
+            ctx: BaseContext | None = ...,
+        ) -> None: ...
+        @overload
+        def __init__(
+            self: Array[Any],
+            typecode_or_type: Any,
+            size_or_initializer: int | Sequence[Any],
+            *,
+            lock: Any = ...,
+            ctx: BaseContext | None = ...,
+        ) -> None: ...
+
     def __init__(
         self,
         typecode_or_type: Any,

@@ -6,8 +6,9 @@ What is true of all of them: methods may be called concurrently, by any thread a
 GIL and run Python's signal handlers, so Ctrl-C works. fork: the child shares the object, and holds nothing of what its
 parent holds. Other processes of the same user: pass it as an argument of the process, or send it through a connection
 or a queue, and keep this process alive until it was received. They take no descriptor of their own: ten thousand of
-them fit under any limit. A process may be killed at any instruction, and the others go on. `ctx` is for the programs
-that pass a context, as to the standard library's classes; it changes nothing.
+them fit under any limit. (Only an Event has one, if it can be had, once it is polled, sent, or inherited by a fork.) A
+process may be killed at any instruction, and the others go on. `ctx` is for the programs that pass a context, as to the
+standard library's classes; it changes nothing.
 """
 
 from __future__ import annotations
@@ -16,25 +17,26 @@ import errno
 import operator
 import threading
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from shoal import _core, _lock_reports, _stdlib  # noqa: F401  the core asks _lock_reports for what its errors say
 from shoal._arena_slots import location_in, polled_location_in, polled_state_of, state_of
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from multiprocessing.context import BaseContext
+    from typing import Any, Literal, TypeVar
 
     from typing_extensions import Self
 
-__all__ = ["Barrier", "BoundedSemaphore", "Condition", "Event", "Lock", "RLock", "Semaphore"]
+    OnOwnerDeath = Literal["raise", "recover"]
+    T = TypeVar("T")
 
-OnOwnerDeath = Literal["raise", "recover"]
-T = TypeVar("T")
+__all__ = ["Barrier", "BoundedSemaphore", "Condition", "Event", "Lock", "RLock", "Semaphore"]
 
 
 def __getattr__(name: str) -> Any:
-    return _stdlib.missing_attribute(__name__, _stdlib.synchronize, name)
+    return _stdlib.attribute_for(__name__, name)
 
 
 def _recovers(on_owner_death: str) -> bool:

@@ -32,7 +32,8 @@ class shared_event_fd {
 
   /// Nothing happens as long as nobody has asked for it.
   void raise(std::uint64_t times = 1) const noexcept;
-  /// @return how often it had been raised. With EFD_SEMAPHORE it takes back one time, and returns 1; 0 if there was none.
+  /// @return how often it had been raised. With EFD_SEMAPHORE it takes back one time, and returns 1; 0 if there was
+  /// none.
   std::uint64_t lower() const noexcept;
   [[nodiscard]] bool is_raised() const noexcept;
 

@@ -126,8 +126,7 @@ class wait_set::state {
 
   /// @return how many were ready; 0 also if a signal handler ran.
   int poll(std::span<epoll_event> room, deadline until) {
-    const int count =
-        ::epoll_wait(epoll_.get(), room.data(), static_cast<int>(room.size()), milliseconds_left(until));
+    const int count = ::epoll_wait(epoll_.get(), room.data(), static_cast<int>(room.size()), milliseconds_left(until));
     if (count < 0 && errno != EINTR) {
       os::throw_errno("waiting for a wait_set");
     }

@@ -10,8 +10,9 @@ namespace shoal {
 
 waitable::waitable(int descriptor, short events) : descriptor_(descriptor), events_(events) {
   if (descriptor < 0) {
-    throw std::invalid_argument("descriptor " + std::to_string(descriptor) +
-                                " cannot be waited for. Was the process it should be that of joined, or never started?");
+    throw std::invalid_argument(
+        "descriptor " + std::to_string(descriptor) +
+        " cannot be waited for. Was the process it should be that of joined, or never started?");
   }
 }
 

@@ -231,7 +231,8 @@ TEST(PolledEventUnderKill, APollerHearsOfEverySetWhoeverIsKilled) {
     EXPECT_TRUE(shoal::test::eventually([&] { return !polled.is_set(); })) << "the poller has not heard of it";
     heard.clear();
     polled.set();
-    EXPECT_EQ(heard.wait_until(heard.generation(), shoal::after(shoal::test::patience)), shoal::sync::wait_result::done);
+    EXPECT_EQ(heard.wait_until(heard.generation(), shoal::after(shoal::test::patience)),
+              shoal::sync::wait_result::done);
     EXPECT_TRUE(shoal::test::eventually([&] { return !polled.is_set(); }));
   }
   poller.kill();

@@ -100,7 +100,7 @@ def test_it_gives_up_when_the_time_has_passed(timeout: float) -> None:
 def test_an_object_may_be_given_twice_or_by_any_iterable() -> None:
     event = shoal.Event()
     event.set()
-    assert wait((one for one in (event, event))) == [event, event]
+    assert wait(one for one in (event, event)) == [event, event]
     assert wait([], 0) == []
     assert shoal.wait({event}, timeout=None) == [event]
 
