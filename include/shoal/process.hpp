@@ -23,16 +23,24 @@ namespace shoal {
 ///     shoal::process child([&] { queue.push(answer()); });
 ///     child.join();
 ///
-/// The child is a fork: it sees what the program's memory held at that moment, through references and pointers too, and
-/// nothing of what it changes there is seen by anybody else. What is to be shared lies in shared memory, such as a
-/// `queue`. Of the program's threads only the one that forks exists in the child; locks that others held then, of
-/// whatever library, stay locked there for ever.
+/// How the child is made is a start_method. By fork, the default, it sees what the program's memory held at that
+/// moment, through references and pointers too, and nothing of what it changes there is seen by anybody else. By spawn
+/// and forkserver function and arguments are sent to a clean process of the same program: functions, lambdas without
+/// captures and function objects with encodable members, as they are, without being registered. What is to be shared
+/// lies in shared memory, such as a `queue`, of which the child gets a handle by std::ref. See process_options.hpp.
 ///
 /// The function's end is the child's end: standard streams are flushed, then it leaves by _exit, so that neither
-/// destructors of the parent's objects nor its atexit handlers run a second time. (They do if the function calls
-/// std::exit.) Output that was waiting in stdout, std::cout and the like is written by the parent, before the fork.
+/// destructors of static objects nor atexit handlers run, which in a fork are the parent's. (They do if the function
+/// calls std::exit.) Output that was waiting in stdout, std::cout and the like is written by the parent, before.
 ///
-/// Signals: dispositions and mask are inherited. Threads: as any value, concurrent calls of const members only.
+/// A child that crashes (SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT) writes on stderr where it was, if neither the
+/// program nor a sanitizer handles that signal, and is killed by it.
+///
+/// Descriptors: a fork has all; others have the standard ones and those named in the options. Standard input is empty.
+/// Signals: a fork inherits dispositions and mask; in others no signal is blocked, those that the program ignores are
+/// ignored, and none has a handler. Threads: as any value, concurrent calls of const members only.
+/// Kill-safety: whoever is killed while it starts a child leaves no child that has run f in part: it runs, or ends by
+/// itself without having begun.
 class process {
  public:
   /// No process.
@@ -47,9 +55,10 @@ class process {
   ///
   /// @throws std::system_error  no process (EAGAIN: see RLIMIT_NPROC), descriptor or memory left, or an option cannot
   /// be
-  ///     applied. f has not run; nothing is left behind.
+  ///     applied. f has not run; nothing is left behind. So too for all others:
   /// @throws std::invalid_argument  not for start_method::fork: the function or an argument cannot be sent.
   /// @throws std::logic_error       not for start_method::fork: there is no shoal::runtime.
+  /// @throws shoal::error           errc::unknown_function, not for start_method::fork: a function lies in no module.
   template <class F, class... Args>
   requires(!std::same_as<std::remove_cvref_t<F>, process> &&
            !std::same_as<std::remove_cvref_t<F>, process_options>) explicit process(F&& f, Args&&... args)
@@ -76,8 +85,8 @@ class process {
   /// Waits for the child's end. Afterwards, also after an exception, this is no process any more.
   /// @throws remote_error       an exception left the function.
   /// @throws std::system_error  std::errc::invalid_argument: not joinable. std::errc::no_child_process: how it ended is
-  /// not known,
-  ///     because the program ignores SIGCHLD or has waited for the child by other means.
+  ///     not known, because the program ignores SIGCHLD or has waited for the child by other means, or the fork server
+  ///     was killed before it.
   exit_status join();
 
   /// As join, but gives up after `timeout`, or at `until`: then it returns nothing and the child is still joinable.

@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <stdexcept>
+#include <utility>
 
 #include "os/error.hpp"
 
@@ -142,7 +143,9 @@ std::vector<std::string> environment_list(const process_options& options) {
                                   "\" cannot be in an environment: a name is not empty and has no =, and neither it "
                                   "nor its value has a zero byte");
     }
-    entries.push_back(name + "=" + value);
+    std::string entry = name;
+    entry.append("=").append(value);
+    entries.push_back(std::move(entry));
   }
   return entries;
 }

@@ -7,8 +7,8 @@ namespace shoal {
 jprocess& jprocess::operator=(jprocess&& other) noexcept {
   if (this != &other) {
     stop_and_join();
-    process::operator=(std::move(other));
     stop_ = std::move(other.stop_);
+    process::operator=(std::move(other));
   }
   return *this;
 }

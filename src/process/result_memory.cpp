@@ -25,7 +25,7 @@ result_memory& result_memory::operator=(result_memory&& other) noexcept {
 
 result_memory::~result_memory() { os::file_descriptor(fd_).reset(); }
 
-void result_memory::store(const encoder& result) {
+void result_memory::store(const encoder& result) const {
   std::vector<const_bytes> pieces;
   result.pieces(pieces);
   off_t at = 0;

@@ -25,7 +25,7 @@ class result_memory {
   [[nodiscard]] int descriptor() const noexcept { return fd_; }
 
   /// @throws std::system_error  no memory left.
-  void store(const encoder& result);
+  void store(const encoder& result) const;
   [[nodiscard]] std::vector<std::byte> load() const;
 
  private:
