@@ -30,8 +30,8 @@ void set_start_method(start_method method) noexcept;
 
 /// What a process is to be. Kept in a variable it serves for many.
 ///
-/// What is not said is as in the process that starts it, by any method; but limits, niceness and CPUs of a child of the
-/// fork server are those its starter had when the server was launched.
+/// What is not said is as in the process that starts it, by any method; but limits, umask, niceness and CPUs of a child
+/// of the fork server are those its starter had when the server was launched.
 struct process_options {
   std::optional<start_method> method{};  ///< none: get_start_method()
   std::string name{};                    ///< shown by ps and top (15 bytes of it) and in messages

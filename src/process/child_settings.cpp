@@ -107,7 +107,8 @@ child_settings settings_of(const process_options& options, start_method method) 
   settings.daemon = options.daemon;
   settings.inherit_stdin = options.inherit_stdin;
   if (options.working_directory) {
-    settings.working_directory = options.working_directory->native();
+    // The fork server may be elsewhere.
+    settings.working_directory = std::filesystem::absolute(*options.working_directory).native();
   }
   settings.cpu_affinity = options.cpu_affinity;
   settings.nice = options.nice;

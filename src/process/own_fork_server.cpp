@@ -69,7 +69,8 @@ class own_fork_server {
     }
     if (dead->launcher == ::getpid()) {
       try {
-        (void)dead->process.wait_until(forever);
+        while (dead->process.wait_until(forever) != os::pidfd::wait_result::ended) {
+        }
         (void)dead->process.try_reap();
       } catch (const std::system_error&) {
         // The program ignores SIGCHLD, or another thread was first.

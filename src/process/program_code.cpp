@@ -8,9 +8,11 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <span>
 #include <string>
 #include <string_view>
+#include <system_error>
 
 #include "os/file_descriptor.hpp"
 #include "os/loaded_module.hpp"
@@ -56,6 +58,16 @@ bool is_in_segment(const loaded_module& module, std::uint64_t offset) {
   });
 }
 
+/// The path of a module, wherever the process that reads it works. Empty: the executable.
+std::string path_of(std::string_view name) {
+  if (name.find('/') == std::string_view::npos || name.front() == '/') {
+    return std::string(name);
+  }
+  std::error_code failure;
+  const std::filesystem::path path = std::filesystem::absolute(name, failure);
+  return failure ? std::string(name) : path.lexically_normal().string();
+}
+
 struct sought_module {
   std::string_view path;
   std::string_view identity;
@@ -66,7 +78,7 @@ struct sought_module {
 int visit(dl_phdr_info* info, std::size_t /*size*/, void* context) {
   auto& sought = *static_cast<sought_module*>(context);
   const loaded_module module{info->dlpi_addr, info->dlpi_name, {info->dlpi_phdr, info->dlpi_phnum}};
-  const bool same_path = sought.path == module.name;
+  const bool same_path = sought.path == path_of(module.name);
   // A module without a build id is hashed, which takes long, only if its path makes it a candidate.
   const std::string_view id = module.build_id();
   if (id == sought.identity || (id.empty() && same_path && hash_of_code(module) == sought.identity)) {
@@ -149,7 +161,7 @@ void encode_code(encoder& out, const void* code) {
          " lies neither in the program nor in a shared library (null, or generated at run time?), so it cannot be "
          "named to another process.");
   }
-  out.string(module.name);
+  out.string(path_of(module.name));
   const std::string identity = identity_of(module);
   out.binary(std::as_bytes(std::span(identity)));
   out.unsigned_integer(reinterpret_cast<std::uintptr_t>(code) - module.base);

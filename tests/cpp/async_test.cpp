@@ -15,8 +15,6 @@
 namespace {
 
 using namespace std::chrono_literals;
-using shoal::process_options;
-using shoal::start_method;
 
 class Async : public shoal::test::by_each_method {};
 

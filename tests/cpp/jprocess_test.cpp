@@ -17,10 +17,7 @@
 namespace {
 
 using namespace std::chrono_literals;
-using shoal::exit_status;
 using shoal::jprocess;
-using shoal::process_options;
-using shoal::start_method;
 using shoal::stop_source;
 using shoal::stop_token;
 using shoal::test::becomes_readable;
@@ -29,7 +26,7 @@ class JProcess : public shoal::test::by_each_method {};
 
 INSTANTIATE_BY_EACH_METHOD(JProcess);
 
-int wait_for_stop(stop_token stop, shoal::event& running) {
+int wait_for_stop(const stop_token& stop, shoal::event& running) {
   running.set();
   return stop.wait_for(20s) ? 5 : 1;
 }

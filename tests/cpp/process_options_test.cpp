@@ -85,6 +85,14 @@ TEST_P(ProcessOptions, WorkingDirectoryIsThatOfTheStarterOtherwise) {
   std::filesystem::current_path(before);
 }
 
+TEST_P(ProcessOptions, WorkingDirectoryIsRelativeToThatOfTheStarter) {
+  run([] {});
+  const std::filesystem::path before = std::filesystem::current_path();
+  std::filesystem::current_path("/usr");
+  EXPECT_EQ(say({.working_directory = "bin"}, say_directory), std::filesystem::canonical("/usr/bin"));
+  std::filesystem::current_path(before);
+}
+
 TEST_P(ProcessOptions, WorkingDirectoryThatIsNoneIsAnError) {
   const std::system_error error = refusal({.working_directory = "/nonexistent/folder"});
   EXPECT_EQ(error.code(), std::errc::no_such_file_or_directory);

@@ -45,7 +45,6 @@ using shoal::process_options;
 using shoal::remote_error;
 using shoal::start_method;
 using shoal::test::open_descriptors;
-using shoal::test::patience;
 using shoal::test::text_of;
 
 class ProcessStart : public shoal::test::by_each_method {};

@@ -3,7 +3,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
-#include <string>
 #include <vector>
 
 #include "shoal/process.hpp"
@@ -18,8 +17,8 @@ int main() {
     try {
       // More than the socket takes before somebody reads.
       shoal::process child(
-          shoal::process_options{.method = method}, [](const std::string& text) { return text.empty() ? 0 : 1; },
-          std::string(10'000'000, 'x'));
+          shoal::process_options{.method = method}, [](const std::vector<char>& text) { return text.empty() ? 0 : 1; },
+          std::vector<char>(10'000'000, 'x'));
       child.join();
     } catch (const std::exception& error) {
       std::puts(error.what());
