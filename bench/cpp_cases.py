@@ -170,6 +170,30 @@ def lock_cases(programs: Programs) -> Iterator[Case]:
     yield Case("sync.cpp.mutex.longest_wait", MILLISECONDS, locks(SUBJECT, "longest_wait"), count=1_000_000)
 
 
+def process_cases(programs: Programs) -> Iterator[Case]:
+    def starts(name: str, who: str, method: str, megabytes: int = 0) -> Contestant:
+        return programs.contestant(name, "process_starts", who, method, str(megabytes))
+
+    for method, bare in (("fork", names.BARE_FORK), ("spawn", names.BARE_SPAWN)):
+        yield Case(
+            f"process.cpp.start_join.{method}",
+            names.MICROSECONDS,
+            starts(SUBJECT, "shoal", method),
+            [starts(bare, "bare", method)],
+            {bare: 1 / 1.3},
+        )
+    yield Case("process.cpp.start_join.forkserver", names.MICROSECONDS, starts(SUBJECT, "shoal", "forkserver"))
+    # A fork copies the tables of all memory that its parent has touched; a fork server has touched next to none.
+    forking = "shoal, fork"
+    yield Case(
+        "process.cpp.start_join.forkserver.1GB",
+        names.MICROSECONDS,
+        starts(SUBJECT, "shoal", "forkserver", 1024),
+        [starts(forking, "shoal", "fork", 1024), starts(names.BARE_FORK, "bare", "fork", 1024)],
+        {forking: 50.0},
+    )
+
+
 def cpp_cases(folder: Path) -> Iterator[Case]:
     programs = Programs(folder)
     yield from throughput_cases(programs)
@@ -177,3 +201,4 @@ def cpp_cases(folder: Path) -> Iterator[Case]:
     yield from large_record_cases(programs)
     yield from cost_cases(programs)
     yield from lock_cases(programs)
+    yield from process_cases(programs)

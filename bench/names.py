@@ -14,6 +14,7 @@ BARE_CACHE_LINE = "bare cache line"
 BARE_FUTEX = "bare futex"
 BARE_FORK = "bare fork + _exit + wait"
 BARE_INTERPRETER = "python -c pass"
+BARE_SPAWN = "bare posix_spawn + wait"
 
 ITEMS = Unit("items/s")
 MICROSECONDS = Unit("us", Kind.DURATION, 1e6)

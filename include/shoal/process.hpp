@@ -6,12 +6,14 @@
 #include <functional>
 #include <memory>
 #include <optional>
-#include <tuple>
+#include <string>
 #include <type_traits>
 #include <utility>
 
 #include "shoal/deadline.hpp"
+#include "shoal/detail/process_call.hpp"
 #include "shoal/exit_status.hpp"
+#include "shoal/process_options.hpp"
 #include "shoal/remote_error.hpp"
 
 namespace shoal {
@@ -36,38 +38,30 @@ class process {
   /// No process.
   process() noexcept;
 
-  /// Starts invoke(f, args...) in a child. f and args are copied or moved first, as std::thread does; std::ref keeps a
-  /// reference.
+  /// Starts invoke(f, args...) in a child, by get_start_method(). f and args are copied or moved first, as std::thread
+  /// does; std::ref keeps a reference, and makes an object in shared memory (queue, mutex, shared_value, ...) arrive as
+  /// a handle of the same object.
   ///
   /// An int that f returns becomes the exit code (its low 8 bits, as for main); void means 0. An exception that leaves
   /// f means exit code 1, and join() reports it.
   ///
-  /// @throws std::system_error  no process (EAGAIN: see RLIMIT_NPROC), descriptor or memory left. f has not run;
-  /// nothing is left behind.
+  /// @throws std::system_error  no process (EAGAIN: see RLIMIT_NPROC), descriptor or memory left, or an option cannot
+  /// be
+  ///     applied. f has not run; nothing is left behind.
+  /// @throws std::invalid_argument  not for start_method::fork: the function or an argument cannot be sent.
+  /// @throws std::logic_error       not for start_method::fork: there is no shoal::runtime.
   template <class F, class... Args>
-  requires(!std::same_as<std::remove_cvref_t<F>, process>) explicit process(F&& f, Args&&... args) : process() {
-    static_assert(
-        std::is_invocable_v<std::decay_t<F>, std::decay_t<Args>...>,
-        "shoal: the function cannot be called with these arguments. They are passed as rvalues; wrap those meant as "
-        "references in std::ref");
-    using result = std::invoke_result_t<std::decay_t<F>, std::decay_t<Args>...>;
-    static_assert(std::is_void_v<result> || std::is_same_v<result, int>,
-                  "shoal: the function of a process returns void or int, its exit code. Send other results through a "
-                  "shoal::queue, "
-                  "or use shoal::pool");
-    std::tuple<std::decay_t<F>, std::decay_t<Args>...> call(std::forward<F>(f), std::forward<Args>(args)...);
-    start(
-        [](void* context) -> int {
-          const auto invoke = [](auto&&... parts) -> result { return std::invoke(std::move(parts)...); };
-          auto& arguments = *static_cast<decltype(call)*>(context);
-          if constexpr (std::is_void_v<result>) {
-            std::apply(invoke, std::move(arguments));
-            return 0;
-          } else {
-            return std::apply(invoke, std::move(arguments));
-          }
-        },
-        &call);
+  requires(!std::same_as<std::remove_cvref_t<F>, process> &&
+           !std::same_as<std::remove_cvref_t<F>, process_options>) explicit process(F&& f, Args&&... args)
+      : process(process_options{}, std::forward<F>(f), std::forward<Args>(args)...) {}
+
+  /// The same of a process that is as `options` say.
+  template <class F, class... Args>
+  process(const process_options& options, F&& f, Args&&... args) : process() {
+    detail::check_process_call<std::decay_t<F>, std::decay_t<Args>...>();
+    detail::typed_process_call<std::decay_t<F>, std::decay_t<Args>...> call(std::forward<F>(f),
+                                                                            std::forward<Args>(args)...);
+    start(options, call.erased());
   }
 
   process(process&&) noexcept;
@@ -94,16 +88,23 @@ class process {
   [[nodiscard]] std::optional<exit_status> join_until(deadline until);
 
   [[nodiscard]] pid_t id() const noexcept;  ///< 0 if not joinable
+  [[nodiscard]] std::string name() const;   ///< as in its options; empty if not joinable
   [[nodiscard]] int native_handle()
       const noexcept;  ///< a pidfd, which polls readable when the child has ended; -1 if not joinable
 
   void terminate() const;  ///< Asks the child to end: SIGTERM. Nothing happens if it has ended, or there is none.
+  void interrupt() const;  ///< As Ctrl-C does: SIGINT. Nothing happens if it has ended, or there is none.
   void kill() const;       ///< Ends the child: SIGKILL. Nothing happens if it has ended, or there is none.
 
  private:
+  template <class R>
+  friend class future;
   class child;
 
-  void start(int (*function)(void*), void* context);
+  [[nodiscard]] bool wait_until(deadline until) const;
+
+  void send(int signal) const;
+  void start(const process_options& options, const detail::process_call& call);
 
   std::unique_ptr<child> child_;
 };

@@ -8,15 +8,29 @@
 #include <cstring>
 
 #include "os/error.hpp"
+#include "os/memfd.hpp"
 
 namespace shoal {
 
-handover::handover() {
-  void* const address = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+namespace {
+
+void* map_shared(std::size_t size, int flags, int memory) {
+  void* const address = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED | flags, memory, 0);
   if (address == MAP_FAILED) {
-    os::throw_errno("mapping memory shared with a child process");
+    os::throw_errno("mapping memory shared with another process");
   }
-  shared_ = static_cast<shared*>(address);
+  return address;
+}
+
+}  // namespace
+
+handover::handover() : shared_(static_cast<shared*>(map_shared(size, MAP_ANONYMOUS, -1))) {}
+handover::handover(int memory) : shared_(static_cast<shared*>(map_shared(size, 0, memory))) {}
+
+os::file_descriptor handover::make_memory() {
+  os::file_descriptor memory = os::make_memfd("shoal:process");
+  os::grow_file(memory.get(), size);
+  return memory;
 }
 
 handover::~handover() { ::munmap(shared_, size); }
@@ -38,14 +52,31 @@ bool handover::wait_for_begin(int parent) const noexcept {
   return true;
 }
 
-void handover::report(std::string_view type, std::string_view message) noexcept {
+void handover::answer() noexcept {
+  shared_->answered.store(1, std::memory_order_release);
+  os::futex_wake(shared_->answered, 1);
+}
+
+void handover::say_running() noexcept { answer(); }
+
+bool handover::wait_for_answer() const noexcept {
+  constexpr std::chrono::milliseconds moment{20};
+  if (shared_->answered.load(std::memory_order_acquire) == 0) {
+    os::futex_wait(shared_->answered, 0, after(moment));
+  }
+  return shared_->answered.load(std::memory_order_acquire) != 0;
+}
+
+void handover::report(std::string_view type, std::string_view message, int error) noexcept {
   type = type.substr(0, sizeof shared_->text / 4);
   message = message.substr(0, sizeof shared_->text - type.size());
   std::memcpy(shared_->text, type.data(), type.size());
   std::memcpy(shared_->text + type.size(), message.data(), message.size());
   shared_->type_size = static_cast<std::uint32_t>(type.size());
   shared_->message_size = static_cast<std::uint32_t>(message.size());
+  shared_->error = error;
   shared_->reported.store(1, std::memory_order_release);  // COMMIT
+  answer();
 }
 
 std::optional<handover::failure> handover::reported() const {
@@ -53,7 +84,8 @@ std::optional<handover::failure> handover::reported() const {
     return std::nullopt;
   }
   const char* const text = shared_->text;
-  return failure{std::string(text, shared_->type_size), std::string(text + shared_->type_size, shared_->message_size)};
+  return failure{std::string(text, shared_->type_size), std::string(text + shared_->type_size, shared_->message_size),
+                 shared_->error};
 }
 
 }  // namespace shoal
