@@ -18,29 +18,37 @@
 
 namespace shoal {
 
-/// Runs a function in a child process, as std::thread runs one in a thread.
+/// Runs a function in a process of its own, as std::thread runs one in a thread.
 ///
 ///     shoal::process child([&] { queue.push(answer()); });
 ///     child.join();
 ///
-/// How the child is made is a start_method. By fork, the default, it sees what the program's memory held at that
-/// moment, through references and pointers too, and nothing of what it changes there is seen by anybody else. By spawn
-/// and forkserver function and arguments are sent to a clean process of the same program: functions, lambdas without
-/// captures and function objects with encodable members, as they are, without being registered. What is to be shared
-/// lies in shared memory, such as a `queue`, of which the child gets a handle by std::ref. See process_options.hpp.
+/// By default the child is a fork: it sees what the program's memory held at that moment, through references and
+/// pointers too, and nothing of what it changes there is seen by anybody else. What is to be shared lies in shared
+/// memory, such as a `queue`. Of the program's threads only the one that forks exists in the child; locks that others
+/// held then, of whatever library, stay locked there for ever.
+///
+/// By start_method::spawn and start_method::forkserver it is this program, executed anew, which is sent the function
+/// and its arguments. Functions need not be registered, but main must construct a `shoal::runtime`. What can be sent:
+/// - functions: function pointers, lambdas without captures, pointers to members, function objects that shoal::codec
+///   knows; of the program and of its shared libraries, also of those loaded by dlopen;
+/// - arguments: what shoal::codec knows, text (which arrives as std::string), trivially copyable classes, function
+///   pointers, and objects in shared memory: moved, or by std::ref, which arrives as a handle of the same object.
+/// Whether it can is decided when the method is known, so by an exception.
 ///
 /// The function's end is the child's end: standard streams are flushed, then it leaves by _exit, so that neither
-/// destructors of static objects nor atexit handlers run, which in a fork are the parent's. (They do if the function
-/// calls std::exit.) Output that was waiting in stdout, std::cout and the like is written by the parent, before.
+/// destructors of the parent's objects nor its atexit handlers run a second time. (They do if the function calls
+/// std::exit.) Output that was waiting in stdout, std::cout and the like is written by the parent, before the start.
 ///
-/// A child that crashes (SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT) writes on stderr where it was, if neither the
-/// program nor a sanitizer handles that signal, and is killed by it.
+/// A child that is killed by SIGSEGV, SIGBUS, SIGILL, SIGFPE or SIGABRT first writes to stderr where it was, unless the
+/// program has handlers for them.
 ///
-/// Descriptors: a fork has all; others have the standard ones and those named in the options. Standard input is empty.
-/// Signals: a fork inherits dispositions and mask; in others no signal is blocked, those that the program ignores are
-/// ignored, and none has a handler. Threads: as any value, concurrent calls of const members only.
-/// Kill-safety: whoever is killed while it starts a child leaves no child that has run f in part: it runs, or ends by
-/// itself without having begun.
+/// Signals: a fork inherits dispositions and mask; in the others no signal is blocked, and those are ignored that this
+/// process ignored (forkserver: when the server was launched). Descriptors: a fork has all; the others have stdout,
+/// stderr and what process_options says. stdin is empty by all methods, unless inherit_stdin is set.
+///
+/// Kill-safety: who is killed while starting a process leaves none that has not begun. Threads: as any value,
+/// concurrent calls of const members only.
 class process {
  public:
   /// No process.
@@ -53,9 +61,8 @@ class process {
   /// An int that f returns becomes the exit code (its low 8 bits, as for main); void means 0. An exception that leaves
   /// f means exit code 1, and join() reports it.
   ///
-  /// @throws std::system_error  no process (EAGAIN: see RLIMIT_NPROC), descriptor or memory left, or an option cannot
-  /// be
-  ///     applied. f has not run; nothing is left behind. So too for all others:
+  /// @throws std::system_error      no process (EAGAIN: see RLIMIT_NPROC), descriptor or memory left, or an option
+  ///     cannot be applied. f has not run; nothing is left behind.
   /// @throws std::invalid_argument  not for start_method::fork: the function or an argument cannot be sent.
   /// @throws std::logic_error       not for start_method::fork: there is no shoal::runtime.
   /// @throws shoal::error           errc::unknown_function, not for start_method::fork: a function lies in no module.
@@ -85,8 +92,8 @@ class process {
   /// Waits for the child's end. Afterwards, also after an exception, this is no process any more.
   /// @throws remote_error       an exception left the function.
   /// @throws std::system_error  std::errc::invalid_argument: not joinable. std::errc::no_child_process: how it ended is
-  ///     not known, because the program ignores SIGCHLD or has waited for the child by other means, or the fork server
-  ///     was killed before it.
+  ///     not known, because the program ignores SIGCHLD or has waited for the child by other means, or because the fork
+  ///     server was killed.
   exit_status join();
 
   /// As join, but gives up after `timeout`, or at `until`: then it returns nothing and the child is still joinable.

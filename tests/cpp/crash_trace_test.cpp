@@ -87,8 +87,6 @@ TEST_P(CrashTrace, IsOfAStackThatIsFull) {
   EXPECT_THAT(overflown.text, HasSubstr("is killed by SIGSEGV"));
 }
 
-#endif
-
 TEST_P(CrashTrace, IsOfASignalThatWasSent) {
   const crash sent = crash_of([] {
     no_core_dump();
@@ -96,6 +94,8 @@ TEST_P(CrashTrace, IsOfASignalThatWasSent) {
   });
   EXPECT_EQ(sent.status, exit_status::killed_by(SIGFPE));
 }
+
+#endif
 
 TEST_P(CrashTrace, IsNotOfASignalThatTheProcessHandles) {
   const crash handled = crash_of([] {

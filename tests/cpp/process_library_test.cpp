@@ -47,7 +47,7 @@ class plugin {
 
 /// A copy of the library at `from`, under a name that another one may get later.
 std::filesystem::path put(const std::filesystem::path& from, const temporary_folder& into) {
-  const std::filesystem::path path = into.path() / "plugin.so";
+  std::filesystem::path path = into.path() / "plugin.so";
   std::filesystem::remove(path);  // a loaded file is replaced, not written to: its pages are in use
   std::filesystem::copy_file(from, path);
   return path;
