@@ -166,7 +166,7 @@ child_process start_anew(const detail::process_call& call, child_settings settin
         served ? child_process(std::move(process), std::move(channel)) : child_process(std::move(process));
     dead.send_signal(SIGKILL);
     const std::string how = how_it_ended(dead);
-    if (failure.code() == std::errc::broken_pipe) {
+    if (failure.code() == std::errc::broken_pipe || failure.code() == std::errc::connection_reset) {
       os::throw_errno("starting a process, which " + how + " before it came to the shoal::runtime in its main", EPIPE);
     }
     throw;

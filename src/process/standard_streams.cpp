@@ -1,7 +1,7 @@
 #include "process/standard_streams.hpp"
 
-#include <ext/stdio_sync_filebuf.h>
 #include <stdio_ext.h>
+#include <ext/stdio_sync_filebuf.h>
 
 #include <array>
 #include <atomic>

@@ -189,10 +189,12 @@ def test_a_thousand_idle_objects_cost_neither_threads_nor_descriptors() -> None:
 
 
 @pytest.mark.parametrize("selector_type", [selectors.EpollSelector, selectors.PollSelector, selectors.SelectSelector])
-def test_selectors_take_events_and_queues(selector_type: type[selectors.BaseSelector]) -> None:
-    event, queue = shoal.Event(), shoal.Queue()
+def test_selectors_take_processes_events_and_queues(selector_type: type[selectors.BaseSelector]) -> None:
+    event, queue, end = shoal.Event(), shoal.Queue(), shoal.Event()
+    child = shoal.Process(target=run_until_set, args=(end,))
+    child.start()
     with selector_type() as selector:
-        for one in (event, queue):
+        for one in (child, event, queue):
             selector.register(one, selectors.EVENT_READ)
         assert selector.select(0) == []
         event.set()
@@ -200,6 +202,10 @@ def test_selectors_take_events_and_queues(selector_type: type[selectors.BaseSele
         event.clear()
         queue.put(1)
         assert [key.fileobj for key, _ in selector.select(PATIENCE)] == [queue]
+        queue.get()
+        end.set()
+        assert [key.fileobj for key, _ in selector.select(PATIENCE)] == [child]
+    child.join()
 
 
 def test_asyncio_can_wait_for_an_event(context: Any) -> None:
