@@ -144,7 +144,7 @@ def close_stdin() -> None:
         return
     if sys.stdin is sys.__stdin__:
         _parents_stdin = sys.stdin  # nobody else has it any more, so it need not be closed
-        sys.__stdin__ = _empty_stdin  # type: ignore[misc]
+        sys.__stdin__ = _empty_stdin  # type: ignore[assignment,misc]
     else:
         _close(sys.stdin)
     assert _empty_stdin is not None
