@@ -82,9 +82,11 @@ void bind_process(nb::module_& module) {
       .def("wait", &process_handle::wait, nb::arg("timeout") = nb::none())
       .def("send_signal", &process_handle::send_signal, nb::arg("signal"))
       .def("close", &process_handle::close);
-  module.def("die_with_parent", [](int parent) { die_with_parent(parent); }, nb::arg("parent"));
+  module.def(
+      "die_with_parent", [](int parent) { die_with_parent(parent); }, nb::arg("parent"));
   module.def("die_with_starter", &die_with_starter, nb::arg("channel"));
-  module.def("set_process_name", [](nb::bytes name) { ::prctl(PR_SET_NAME, name.c_str()); }, nb::arg("name"));
+  module.def(
+      "set_process_name", [](const nb::bytes& name) { ::prctl(PR_SET_NAME, name.c_str()); }, nb::arg("name"));
   module.def("raise_descriptor_limit", &os::raise_descriptor_limit);
 }
 

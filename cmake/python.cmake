@@ -19,6 +19,13 @@ target_compile_definitions(_core PRIVATE MSGPACK_NO_BOOST)
 # The module carries its own copy of the library, and keeps it to itself: a program may load libshoal.so beside it.
 target_link_libraries(_core PRIVATE shoal::static)
 target_link_options(_core PRIVATE -Wl,--exclude-libs,ALL)
+# Its own copy of the C++ library, too: loading the shared one takes twice as long as loading this module. Not of libgcc:
+# Python ends daemon threads by pthread_exit, which unwinds with the shared one, and two unwinders end the process.
+include(CheckLinkerFlag)
+check_linker_flag(CXX -static-libstdc++ SHOAL_CAN_LINK_STATIC_LIBSTDCXX)
+if(SHOAL_CAN_LINK_STATIC_LIBSTDCXX)
+  target_link_options(_core PRIVATE -static-libstdc++)
+endif()
 shoal_enable_warnings(_core)
 
 install(TARGETS _core LIBRARY DESTINATION shoal COMPONENT python)

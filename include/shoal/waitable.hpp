@@ -16,7 +16,7 @@ namespace detail {
 
 /// A process, a queue: what has a descriptor that polls readable when it is ready.
 template <class T>
-concept has_descriptor = requires(T& object) {
+concept polls_by_handle = requires(T& object) {
   { object.native_handle() } -> std::same_as<int>;
 };
 
@@ -37,7 +37,7 @@ concept has_descriptor = requires(T& object) {
 class waitable {
  public:
   /// @throws std::invalid_argument  the object is no process any more. @throws what its native_handle() throws.
-  template <detail::has_descriptor T>
+  template <detail::polls_by_handle T>
   waitable(T& object) : waitable(object.native_handle()) {}  // NOLINT(google-explicit-constructor)
 
   /// @throws std::system_error  no descriptor left, now, or few when the process forked.

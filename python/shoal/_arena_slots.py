@@ -10,6 +10,7 @@ import os
 from contextlib import contextmanager
 
 from shoal import _stdlib
+from shoal._sharing import duplicated_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ __all__ = ["location_in", "polled_location_in", "polled_state_of", "state_of"]
 
 def state_of(shared: _InArena | _Polled) -> tuple[Any, int]:
     """What another process needs to reach it, to be pickled: the arena's descriptor and the slot in the arena."""
-    from shoal._sharing import duplicated_all  # sockets and more
-
     arena, slot, *_ = shared.location()
     popen = _stdlib.context.get_spawning_popen()
     if popen is None:
@@ -56,8 +55,6 @@ def location_in(state: tuple[Any, int]) -> Iterator[tuple[int, int]]:
 
 def polled_state_of(shared: _Polled) -> tuple[Any, ...]:
     """The same of one that has a descriptor of its own as well."""
-    from shoal._sharing import duplicated_all
-
     arena, slot, readiness = shared.location()
     if _stdlib.context.get_spawning_popen() is None:
         return duplicated_all(shared, (arena, readiness), part=slot), slot

@@ -1,8 +1,13 @@
-"""What a child does with its process object, whatever it was started by, and how it ends."""
+"""What a child does with its process object, whatever it was started by, and how it ends.
+
+A fork shares its parent's memory until it writes there, and to Python even a look at an object is a write. Each page
+that is written costs more than the code that writes it; so what the parent can do beforehand, it does.
+"""
 
 from __future__ import annotations
 
 import atexit
+import faulthandler
 import itertools
 import os
 import sys
@@ -13,24 +18,12 @@ from shoal import _core, _stdlib
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, NoReturn
-
-
-class _ignoring:  # noqa: N801
-    """contextlib.suppress, without the import, which every child would have to wait for."""
-
-    def __init__(self, *errors: type[Exception]) -> None:
-        self._errors = errors
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, error: object, frames: object) -> bool:
-        return kind is not None and issubclass(kind, self._errors)
-
+    from typing import Any, NoReturn, TextIO
 
 # From 3.13 on, functions that a child registers with atexit run at its end, before those of multiprocessing.
 _RUNS_ATEXIT = sys.version_info >= (3, 13)
+
+_NO_TRACE = os.environ.get("SHOAL_FAULTHANDLER") == "0"
 
 
 def run(process: Any, parent_sentinel: int) -> int:
@@ -74,22 +67,24 @@ def run(process: Any, parent_sentinel: int) -> int:
         traceback.print_exc()
     finally:
         threading._shutdown()  # type: ignore[attr-defined]
-        _log(f"process exiting with exitcode {code}")
+        _log("process exiting with exitcode %d", code)
         flush_std_streams()
     return code
 
 
-def run_fork(body: Callable[[], int]) -> NoReturn:
+def run_fork(body: Callable[..., int], *arguments: Any) -> NoReturn:
     """In a fork: end with the exit code that `body` returns, without what the parent has registered for its own end."""
     code = 1
     try:
         if _RUNS_ATEXIT:
             atexit._clear()
-            atexit.register(exit_function)
-        code = body()
+        code = body(*arguments)
     finally:
         if _RUNS_ATEXIT:
-            atexit._run_exitfuncs()
+            try:
+                atexit._run_exitfuncs()
+            finally:
+                exit_function()
         os._exit(code & 0xFF)
 
 
@@ -97,27 +92,36 @@ def exit_function() -> None:
     """End daemonic children and wait for the others, with the finalizers if anybody has registered some."""
     if (util := _stdlib.loaded_submodule("util")) is not None:
         util._exit_function()
-        return
-    for child in _stdlib.process.active_children():
-        if child.daemon:
-            child._popen.terminate()
-    for child in _stdlib.process.active_children():
-        child.join()
+    elif _stdlib.process._children:
+        for child in _stdlib.process.active_children():
+            if child.daemon:
+                child._popen.terminate()
+        for child in _stdlib.process.active_children():
+            child.join()
 
 
 # In this process too. Later than at the import of multiprocessing.util, whose own does the same, it does nothing.
 atexit.register(exit_function)
 
 
-def enable_crash_trace() -> None:
-    """Have a crash of this process print where it was, unless SHOAL_FAULTHANDLER=0 or the program has seen to it."""
-    import faulthandler
+def where_to_trace() -> int:
+    """The descriptor for the trace of a crash; -1 if there is to be none.
 
-    if os.environ.get("SHOAL_FAULTHANDLER") == "0" or faulthandler.is_enabled():
-        return
-    # sys.stderr may be None, closed, or something without a descriptor.
-    with _ignoring(AttributeError, OSError, RuntimeError, ValueError):
-        faulthandler.enable(sys.stderr)
+    That is so if the program has started with SHOAL_FAULTHANDLER=0 in its environment, and if it uses faulthandler
+    itself.
+    """
+    if _NO_TRACE or faulthandler.is_enabled():
+        return -1
+    try:
+        return sys.stderr.fileno()
+    except (AttributeError, OSError, ValueError):
+        return -1  # it is None, closed, or something without a descriptor
+
+
+def trace_crashes(descriptor: int) -> None:
+    """Have a crash of this process print where it was."""
+    if descriptor >= 0:
+        faulthandler.enable(descriptor)
 
 
 def set_name(process: Any) -> None:
@@ -126,32 +130,60 @@ def set_name(process: Any) -> None:
         _core.set_process_name(process._chosen_name.encode(errors="replace"))
 
 
+def prepare_empty_stdin() -> None:
+    """Before a fork: make what is to be the child's sys.stdin."""
+    global _empty_stdin
+    if _empty_stdin is None or _empty_stdin.closed:
+        _empty_stdin = _text_from(os.open(os.devnull, os.O_RDONLY))
+
+
 def close_stdin() -> None:
     """In a fork: let sys.stdin be empty, since it is the parent's to read. The descriptor below stays what it is."""
+    global _parents_stdin
     if sys.stdin is None:
         return
-    with _ignoring(OSError, ValueError):
-        sys.stdin.close()
-    with _ignoring(OSError, ValueError):
-        _open_stdin(os.open(os.devnull, os.O_RDONLY))
+    if sys.stdin is sys.__stdin__:
+        _parents_stdin = sys.stdin  # nobody else has it any more, so it need not be closed
+        sys.__stdin__ = _empty_stdin  # type: ignore[misc]
+    else:
+        _close(sys.stdin)
+    assert _empty_stdin is not None
+    sys.stdin = _empty_stdin
+
+
+_empty_stdin: TextIO | None = None
+_parents_stdin: TextIO | None = None
 
 
 def reopen_stdin() -> None:
     """In a program that was executed, whose standard input is empty: let sys.stdin be as in other children."""
-    with _ignoring(OSError, ValueError):
-        _open_stdin(0)
+    if sys.stdin is not None:
+        sys.stdin = _text_from(0)
 
 
-def _open_stdin(descriptor: int) -> None:
-    sys.stdin = open(descriptor, encoding="utf-8", closefd=False)  # noqa: SIM115
+def _text_from(descriptor: int) -> TextIO:
+    return open(descriptor, encoding="utf-8", closefd=False)
+
+
+def _close(stream: TextIO) -> None:
+    try:
+        stream.close()
+    except (OSError, ValueError):
+        return
 
 
 def flush_std_streams() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        with _ignoring(AttributeError, ValueError):
-            stream.flush()
+    _flush(sys.stdout)
+    _flush(sys.stderr)
 
 
-def _log(message: str) -> None:
+def _flush(stream: TextIO) -> None:
+    try:
+        stream.flush()
+    except (AttributeError, ValueError):
+        return
+
+
+def _log(message: str, *arguments: object) -> None:
     if (util := _stdlib.loaded_submodule("util")) is not None:
-        util.info(message)
+        util.info(message, *arguments)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import sys
 from _pickle import load
 
-from shoal import _bootstrap, _core, _preparation, _settings, _stdlib
+from shoal import _bootstrap, _core, _preparation, _stdlib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ descriptors: list[int] = []
 def main(channel: int) -> NoReturn:
     """Be a process that was executed by spawn."""
     _bootstrap.reopen_stdin()
+    gc.freeze()  # what is here so far stays to the end: no collection, the last ones above all, need look at it
     sys.exit(run(channel, served=False))
 
 
@@ -58,10 +60,12 @@ def _enter(preparation: dict[str, Any], channel: int, *, served: bool) -> bool:
         if preparation["daemon"]:
             _core.die_with_parent(preparation["parent"])
     if "settings" in preparation:
+        from shoal import _settings
+
         os.chdir(preparation.pop("dir"))
         if not _settings.apply_and_report(preparation["settings"], descriptors[preparation["report"]]):
             return False
-    _bootstrap.enable_crash_trace()
+    _bootstrap.trace_crashes(_bootstrap.where_to_trace())
     _stdlib.use_resource_tracker(descriptors[preparation["resource_tracker"]])
     if "fork_server" in preparation:
         from shoal.forkserver import _forkserver

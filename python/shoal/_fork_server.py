@@ -9,6 +9,10 @@ from _pickle import loads
 
 from shoal import _bootstrap, _child, _core, _preparation, _stdlib
 
+# What all children need.
+from shoal import context as context
+from shoal import forkserver as forkserver
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -24,6 +28,7 @@ def main(door: int) -> None:
         return
     data = loads(message)
     _core.die_with_parent(data["parent"])
+    _stdlib.lazy_submodule("resource_tracker")
     _preload(data)
     _bootstrap.reopen_stdin()
     _bootstrap.flush_std_streams()  # or each child would write it again
@@ -31,7 +36,7 @@ def main(door: int) -> None:
     gc.freeze()
     channel = _core.serve_forks(door)
     if channel is not None:
-        _bootstrap.run_fork(lambda: _run_child(channel))
+        _bootstrap.run_fork(_run_child, channel)
 
 
 def _preload(data: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ import io
 import os
 import signal
 
-from shoal import _bootstrap, _core, _settings, _stdlib
+from shoal import _bootstrap, _core, _stdlib
 from shoal._self_reference import self_reference
 
 TYPE_CHECKING = False
@@ -32,7 +32,7 @@ class Popen:
         if settings is None:
             self._handle = self._launch(process, None, None)
         else:
-            self._handle = self._launch_with(process, _settings.checked(settings))
+            self._handle = self._launch_with(process, settings)
         self.pid = self._handle.pid
         self.sentinel = self._handle.fileno()
         self._owner = os.getpid()
@@ -41,9 +41,12 @@ class Popen:
         raise NotImplementedError
 
     def _launch_with(self, process: Any, settings: dict[str, Any]) -> _core.ProcessHandle:
+        from shoal import _settings
+
+        plain = _settings.checked(settings)
         report = _settings.Report()
         try:
-            handle = self._launch(process, settings, report.childs_end)
+            handle = self._launch(process, plain, report.childs_end)
             try:
                 report.raise_failure()
             except BaseException:
@@ -91,23 +94,29 @@ class ForkPopen(Popen):
 
     def _launch(self, process: Any, settings: dict[str, Any] | None, report: int | None) -> _core.ProcessHandle:
         self_reference.descriptor()
-        parent = os.getpid()
+        _bootstrap.prepare_empty_stdin()
+        trace_to = _bootstrap.where_to_trace()
+        parent = os.getpid() if process.daemon else 0
         handle = _core.fork()
         if handle is None:
-            _bootstrap.run_fork(lambda: _run_fork(process, parent, settings, report))
+            _bootstrap.run_fork(_run_fork, process, parent, trace_to, settings, report)
         return handle
 
 
-def _run_fork(process: Any, parent: int, settings: dict[str, Any] | None, report: int | None) -> int:
+def _run_fork(
+    process: Any, parent_of_daemon: int, trace_to: int, settings: dict[str, Any] | None, report: int | None
+) -> int:
+    if parent_of_daemon:
+        _core.die_with_parent(parent_of_daemon)
     parent_sentinel = self_reference.become_parents()
     _bootstrap.close_stdin()
-    if process.daemon:
-        _core.die_with_parent(parent)
     if settings is not None:
+        from shoal import _settings
+
         assert report is not None
         if not _settings.apply_and_report(settings, report):
             return 1
-    _bootstrap.enable_crash_trace()
+    _bootstrap.trace_crashes(trace_to)
     code: int = process._bootstrap(parent_sentinel=parent_sentinel)
     return code
 

@@ -194,15 +194,7 @@ def attribute_for(module: str, name: str) -> Any:
     if name.startswith("__"):  # the import system asks for these; it is no reason to import anything
         raise AttributeError(f"module {module!r} has no attribute {name!r}")
     _, _, submodule_name = module.partition(".")
-    return missing_attribute(module, submodule(submodule_name) if submodule_name else package, name)
-
-
-def missing_attribute(module: str, original: Any, name: str) -> Any:
-    """What a shoal module answers for a name of its own that it lacks: that of the standard library's module.
-
-    Raises AttributeError, naming shoal's module, if there is none either.
-    """
     try:
-        return getattr(original, name)
+        return getattr(submodule(submodule_name) if submodule_name else package, name)
     except AttributeError:
         raise AttributeError(f"module {module!r} has no attribute {name!r}") from None

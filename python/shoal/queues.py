@@ -14,6 +14,7 @@ from types import GenericAlias, TracebackType
 
 from shoal import _core, _queue_ends, _stdlib, alias
 from shoal._core import Lease as Lease
+from shoal._sharing import duplicated_all
 from shoal.errors import ShutDown as ShutDown
 
 __all__ = ["JoinableQueue", "Queue", "SimpleQueue"]
@@ -48,8 +49,6 @@ class _Shared(_Native[T]):
     _writer = _queue_ends.Writer()
 
     def __getstate__(self) -> tuple[Any, ...]:
-        from shoal._sharing import duplicated_all  # sockets and more
-
         return (duplicated_all(self, self.descriptors()),)
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:

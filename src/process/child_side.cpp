@@ -6,15 +6,16 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
-#include <iostream>
 #include <optional>
 #include <string_view>
 #include <system_error>
 #include <utility>
 #include <vector>
 
+#include "process/crash_trace.hpp"
 #include "process/die_with_starter.hpp"
 #include "process/exception_text.hpp"
+#include "process/standard_streams.hpp"
 #include "process/start_channel.hpp"
 #include "shoal/die_with_parent.hpp"
 #include "shoal/error.hpp"
@@ -136,28 +137,13 @@ int run_package(arrived_package& package, handover& shared) {
     }
   }
   apply_or_refuse(settings, shared);
+  prepare_crash_traces();
+  trace_crashes(settings.name);
   beginning begun{package, shared};
   return package.enter(say_ready, &begun);
 }
 
 }  // namespace
-
-// The standard streams and no others: fflush(nullptr) would wait for a thread that sits in a read of stdin, which holds
-// its lock.
-void flush_standard_streams() noexcept {
-  try {
-    for (std::ostream* const stream : {&std::cout, &std::clog, &std::cerr}) {
-      stream->flush();
-    }
-    for (std::wostream* const stream : {&std::wcout, &std::wclog, &std::wcerr}) {
-      stream->flush();
-    }
-  } catch (...) {
-    // A stream told to throw on errors. There is nobody to tell, and the process shall go on or end all the same.
-  }
-  std::fflush(stdout);
-  std::fflush(stderr);
-}
 
 void run_fork(const detail::process_call& call, const child_settings& settings, handover& shared) noexcept {
   if (!shared.wait_for_begin(settings.starter)) {
@@ -172,7 +158,10 @@ void run_fork(const detail::process_call& call, const child_settings& settings, 
       os::check(::fcntl(fd, F_SETFD, 0), "handing over a descriptor");
     }
     apply_or_refuse(settings, shared);
-    shared.say_running();
+    trace_crashes(settings.name);
+    if (settings.may_fail()) {
+      shared.say_running();  // nobody waits for it otherwise
+    }
     code = call.run(call.context);
   } catch (...) {
     report_current_exception(shared);

@@ -9,10 +9,7 @@
 
 namespace shoal {
 
-/// What is written on standard streams is written now, but for other FILEs.
-void flush_standard_streams() noexcept;
-
-/// In a fork of `parent`: runs the function, when it may begin, and ends the process.
+/// In a fork: runs the function, when it may begin, and ends the process.
 [[noreturn]] void run_fork(const detail::process_call& call, const child_settings& settings, handover& shared) noexcept;
 
 /// Appends the beginning of what run_sent reads: what program it comes from, and the settings. `memory` is of the

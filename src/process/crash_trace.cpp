@@ -5,111 +5,84 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
+#include <atomic>
 #include <charconv>
 #include <csignal>
-#include <cstdint>
 #include <cstring>
-#include <span>
 
 namespace shoal {
 namespace {
 
 constexpr std::array crashes{SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT};
-constexpr int most_frames = 64;
 
-// Before the handler can run.
-std::array<char, 64> process_name;
-alignas(16) std::array<char, std::size_t{64} << 10> handler_stack;
+char name_of_process[64];                // zero-terminated
+alignas(64) char spare_stack[64 << 10];  // a crash may be for want of stack
+volatile sig_atomic_t is_tracing = 0;
 
-/// A line that is put together without memory or locks, since the crash may have been in either.
-class line {
- public:
-  line& operator<<(std::string_view text) noexcept {
-    const std::size_t size = std::min(text.size(), text_.size() - size_);
-    std::memcpy(text_.data() + size_, text.data(), size);
-    size_ += size;
-    return *this;
+void say(std::string_view text) noexcept { (void)!::write(STDERR_FILENO, text.data(), text.size()); }
+
+// Runs at any point of a program in any state: nothing here allocates, or uses a stream.
+void trace(int signal) noexcept {
+  std::array<char, 128> line{};
+  char* at = line.data();
+  const auto append = [&](std::string_view text) { at = std::ranges::copy(text, at).out; };
+  append("shoal: process ");
+  at = std::to_chars(at, line.end(), ::getpid()).ptr;
+  if (name_of_process[0] != '\0') {
+    append(" (");
+    append(name_of_process);
+    append(")");
   }
+  append(" is killed by SIG");
+  append(::sigabbrev_np(signal));
+  append(" in\n");
+  say({line.data(), at});
+  std::array<void*, 64> calls{};
+  const int count = ::backtrace(calls.data(), calls.size());
+  ::backtrace_symbols_fd(calls.data(), count, STDERR_FILENO);
+}
 
-  line& number(std::uintptr_t value, int base) noexcept {
-    const std::to_chars_result end = std::to_chars(text_.data() + size_, text_.data() + text_.size(), value, base);
-    if (end.ec == std::errc()) {
-      size_ = static_cast<std::size_t>(end.ptr - text_.data());
-    }
-    return *this;
+extern "C" void shoal_on_crash(int signal, siginfo_t* information, void* /*context*/) {
+  if (is_tracing == 0) {  // a crash here is not worth another trace
+    is_tracing = 1;
+    trace(signal);
+    is_tracing = 0;
   }
-
-  void write() const noexcept {
-    [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, text_.data(), size_);  // nobody else to tell
-  }
-
- private:
-  std::array<char, 256> text_;
-  std::size_t size_ = 0;
-};
-
-extern "C" void shoal_on_crash(int signal, siginfo_t* info, void* /*context*/) {
-  const int error = errno;
-  const char* const name = ::sigabbrev_np(signal);
-  line first;
-  first << "shoal: process ";
-  if (process_name[0] != '\0') {
-    first << process_name.data() << " (pid ";
-    first.number(static_cast<std::uintptr_t>(::getpid()), 10) << ")";
-  } else {
-    first.number(static_cast<std::uintptr_t>(::getpid()), 10);
-  }
-  first << " is killed by SIG" << (name != nullptr ? name : "?");
-  const bool faulted = info->si_code > 0;       // by what this thread did; otherwise somebody sent the signal
-  if (faulted && info->si_code != SI_KERNEL) {  // which comes without an address
-    (first << (signal == SIGSEGV || signal == SIGBUS ? ", touching 0x" : ", at 0x"))
-        .number(reinterpret_cast<std::uintptr_t>(info->si_addr), 16);
-  }
-  first << ". It was here, innermost first (addr2line -Cfie FILE +OFFSET tells the lines):\n";
-  first.write();
-
-  std::array<void*, most_frames> frames;
-  const int count = ::backtrace(frames.data(), most_frames);
-  constexpr int own = 1;  // this function
-  ::backtrace_symbols_fd(frames.data() + own, std::max(count - own, 0), STDERR_FILENO);
-
-  // The disposition is the default one again, and the signal not blocked. What faulted does so again, so that a core
-  // file shows the place itself.
-  if (!faulted) {
+  // The disposition is the default one again. An instruction that has failed fails again; a signal that was sent is
+  // sent again.
+  if (information->si_code <= 0) {
     ::raise(signal);
   }
-  errno = error;
 }
 
 }  // namespace
 
 void prepare_crash_traces() noexcept {
-  static const int loaded = [] {
-    std::array<void*, 1> frame;
-    return ::backtrace(frame.data(), static_cast<int>(frame.size()));
-  }();
-  static_cast<void>(loaded);
+  static std::atomic<bool> prepared{false};
+  if (!prepared.exchange(true)) {
+    std::array<void*, 1> calls{};
+    ::backtrace(calls.data(), calls.size());  // the first one loads a library
+  }
 }
 
 void trace_crashes(std::string_view name) noexcept {
-  prepare_crash_traces();
-  const std::size_t size = std::min(name.size(), process_name.size() - 1);
-  std::memcpy(process_name.data(), name.data(), size);
-  process_name[size] = '\0';
-
-  stack_t present{};
-  if (::sigaltstack(nullptr, &present) == 0 && (present.ss_flags & SS_DISABLE) != 0) {
-    const stack_t own{.ss_sp = handler_stack.data(), .ss_flags = 0, .ss_size = handler_stack.size()};
-    ::sigaltstack(&own, nullptr);
+  name = name.substr(0, sizeof name_of_process - 1);
+  std::memcpy(name_of_process, name.data(), name.size());
+  name_of_process[name.size()] = '\0';
+  // Set first and put back where there was something: a fork should not cost a second system call for each.
+  const stack_t spare{.ss_sp = spare_stack, .ss_flags = 0, .ss_size = sizeof spare_stack};
+  stack_t former_stack{};
+  if (::sigaltstack(&spare, &former_stack) == 0 && (former_stack.ss_flags & SS_DISABLE) == 0) {
+    ::sigaltstack(&former_stack, nullptr);
   }
   struct sigaction action {};
   action.sa_sigaction = shoal_on_crash;
   action.sa_flags = static_cast<int>(SA_SIGINFO | SA_ONSTACK | SA_RESETHAND | SA_NODEFER);
   for (const int signal : crashes) {
-    struct sigaction present_action {};
-    if (::sigaction(signal, nullptr, &present_action) == 0 && present_action.sa_handler == SIG_DFL) {
-      ::sigaction(signal, &action, nullptr);
+    struct sigaction former {};
+    const bool is_set = ::sigaction(signal, &action, &former) == 0;
+    if (is_set && ((former.sa_flags & SA_SIGINFO) != 0 || former.sa_handler != SIG_DFL)) {
+      ::sigaction(signal, &former, nullptr);
     }
   }
 }

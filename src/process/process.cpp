@@ -17,10 +17,12 @@
 #include "process/child_process.hpp"
 #include "process/child_settings.hpp"
 #include "process/child_side.hpp"
+#include "process/crash_trace.hpp"
 #include "process/handover.hpp"
 #include "process/own_fork_server.hpp"
 #include "process/own_program.hpp"
 #include "process/program.hpp"
+#include "process/standard_streams.hpp"
 
 namespace shoal {
 namespace {
@@ -56,6 +58,7 @@ void bury(child_process& dead) noexcept {
 
 child_process start_fork(const detail::process_call& call, const child_settings& settings, handover& shared) {
   flush_standard_streams();
+  prepare_crash_traces();
   // glibc's fork, never a raw clone: locks that record their owner, robust ones above all, rely on the thread ids it
   // renews.
   const pid_t pid = os::check(::fork(), "starting a process");
@@ -163,7 +166,7 @@ child_process start_anew(const detail::process_call& call, child_settings settin
         served ? child_process(std::move(process), std::move(channel)) : child_process(std::move(process));
     dead.send_signal(SIGKILL);
     const std::string how = how_it_ended(dead);
-    if (failure.code() == std::errc::broken_pipe) {
+    if (failure.code() == std::errc::broken_pipe || failure.code() == std::errc::connection_reset) {
       os::throw_errno("starting a process, which " + how + " before it came to the shoal::runtime in its main", EPIPE);
     }
     throw;

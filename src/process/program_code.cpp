@@ -42,8 +42,12 @@ std::string hash_of_code(const loaded_module& module) {
 
 /// What tells a build of a module from all others.
 std::string identity_of(const loaded_module& module) {
-  const std::string_view id = module.build_id();
-  return id.empty() ? hash_of_code(module) : std::string(id);
+  if (const std::string_view id = module.build_id(); !id.empty()) {
+    return std::string(id);
+  }
+  // The executable needs none: what is executed is /proc/self/exe, this very file, and the kernel lets nobody write to
+  // it while it runs.
+  return module.name.empty() ? std::string() : hash_of_code(module);
 }
 
 bool is_in_segment(const loaded_module& module, std::uint64_t offset) {

@@ -13,6 +13,7 @@
 #include <string_view>
 
 #include "process/child_side.hpp"
+#include "process/crash_trace.hpp"
 #include "process/fork_server.hpp"
 #include "process/own_program.hpp"
 #include "shoal/die_with_parent.hpp"
@@ -40,6 +41,7 @@ std::string take_role() {
   std::optional<os::file_descriptor> channel;
   try {
     die_with_parent(launcher);
+    prepare_crash_traces();
     channel = serve_forks(std::move(door), [] { return ::fork(); });
   } catch (...) {
     ::_exit(EXIT_FAILURE);  // clients notice, and launch another one

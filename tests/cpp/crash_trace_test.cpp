@@ -1,138 +1,109 @@
-#include "process/crash_trace.hpp"
+// What a process says when it crashes.
 
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
-#include <atomic>
+#include <array>
 #include <csignal>
 #include <cstdlib>
+#include <functional>
 #include <string>
 
-#include "os/file_descriptor.hpp"
-#include "process_support.hpp"
 #include "shoal/process.hpp"
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-// They have handlers of their own, which are left alone.
-#define SHOAL_SKIP_UNDER_SANITIZERS() GTEST_SKIP() << "a sanitizer describes crashes"
-#else
-#define SHOAL_SKIP_UNDER_SANITIZERS() static_cast<void>(0)
-#endif
+#include "start_method_support.hpp"
 
 namespace {
 
 using shoal::exit_status;
 using shoal::process;
-using shoal::trace_crashes;
+using shoal::process_options;
 using testing::HasSubstr;
-using testing::IsEmpty;
+using testing::StartsWith;
 
-struct end {
-  exit_status status;
-  std::string said;  // on standard error
+class CrashTrace : public shoal::test::by_each_method {
+ protected:
+  struct crash {
+    exit_status status;
+    std::string text;  // on stderr
+    pid_t id;
+  };
+
+  static crash crash_of(void (*function)()) {
+    process_options options = by_method();
+    options.name = "crasher";
+    testing::internal::CaptureStderr();
+    process child(options, function);
+    const pid_t id = child.id();
+    const exit_status status = join_soon(child);
+    return {status, testing::internal::GetCapturedStderr(), id};
+  }
 };
 
-/// How a child ends that runs this function.
-end end_of(auto function) {
-  int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) != 0) {
-    throw std::runtime_error("no pipe");
-  }
-  shoal::os::file_descriptor from(ends[0]);
-  shoal::os::file_descriptor to(ends[1]);
-  process child([&] {
-    ::dup2(to.get(), STDERR_FILENO);
-    function();
-  });
-  to.reset();
-  std::string said;
-  char some[4096];
-  for (ssize_t size = 0; (size = ::read(from.get(), some, sizeof some)) > 0;) {
-    said.append(some, static_cast<std::size_t>(size));
-  }
-  return {child.join(), said};
+INSTANTIATE_BY_EACH_METHOD(CrashTrace);
+
+void no_core_dump() {
+  const rlimit none{0, 0};
+  ::setrlimit(RLIMIT_CORE, &none);
 }
 
-void crash_here() {
-  volatile int* volatile nowhere = nullptr;
-  *nowhere = 1;
-}
-
-std::atomic<int> deepest{1'000'000'000};
-
-int recurse(int depth) {  // NOLINT(misc-no-recursion)
-  volatile char space[4096];
-  space[0] = static_cast<char>(depth);
-  return depth < deepest ? recurse(depth + 1) + space[0] : 0;
-}
-
-TEST(CrashTrace, TellsWhichProcessCrashedByWhatSignalAndWhere) {
-  SHOAL_SKIP_UNDER_SANITIZERS();
-  const end seen = end_of([] {
-    trace_crashes("parser");
-    crash_here();
-  });
-  EXPECT_EQ(seen.status, exit_status::killed_by(SIGSEGV));
-  EXPECT_THAT(seen.said, HasSubstr("shoal: process parser (pid "));
-  EXPECT_THAT(seen.said, HasSubstr("is killed by SIGSEGV, touching 0x0. "));
-  EXPECT_THAT(seen.said, HasSubstr("shoal_tests(+0x")) << "no backtrace";
-}
-
-TEST(CrashTrace, AnAbortIsTracedToo) {
-  SHOAL_SKIP_UNDER_SANITIZERS();
-  const end seen = end_of([] {
-    trace_crashes("");
+TEST_P(CrashTrace, NamesSignalProcessAndFunctions) {
+  const crash aborted = crash_of([] {
+    no_core_dump();
     std::abort();
   });
-  EXPECT_EQ(seen.status, exit_status::killed_by(SIGABRT));
-  EXPECT_THAT(seen.said, HasSubstr("is killed by SIGABRT. "));
+  EXPECT_EQ(aborted.status, exit_status::killed_by(SIGABRT));
+  EXPECT_THAT(aborted.text,
+              StartsWith("shoal: process " + std::to_string(aborted.id) + " (crasher) is killed by SIGABRT in\n"));
+  EXPECT_THAT(aborted.text, HasSubstr("abort"));
 }
 
-TEST(CrashTrace, AStackThatOverflowedIsTraced) {
-  SHOAL_SKIP_UNDER_SANITIZERS();
-  const end seen = end_of([] {
-    trace_crashes("deep");
-    recurse(0);
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // they tell of these by themselves
+
+TEST_P(CrashTrace, IsOfAFault) {
+  const crash faulted = crash_of([] {
+    no_core_dump();
+    volatile int* volatile nowhere = nullptr;
+    *nowhere = 1;
   });
-  EXPECT_EQ(seen.status, exit_status::killed_by(SIGSEGV));
-  EXPECT_THAT(seen.said, HasSubstr("process deep (pid "));
+  EXPECT_EQ(faulted.status, exit_status::killed_by(SIGSEGV));
+  EXPECT_THAT(faulted.text, HasSubstr("is killed by SIGSEGV"));
 }
 
-TEST(CrashTrace, ASignalThatSomebodySentKillsAsWell) {
-  SHOAL_SKIP_UNDER_SANITIZERS();
-  const end seen = end_of([] {
-    trace_crashes("");
+int fill_stack(int depth) {  // NOLINT(misc-no-recursion)
+  std::array<volatile char, 4096> some{};
+  some[0] = static_cast<char>(depth);
+  return depth < 1'000'000 ? fill_stack(depth + 1) + some[0] : 0;
+}
+
+TEST_P(CrashTrace, IsOfAStackThatIsFull) {
+  const crash overflown = crash_of([] {
+    no_core_dump();
+    (void)fill_stack(0);
+  });
+  EXPECT_EQ(overflown.status, exit_status::killed_by(SIGSEGV));
+  EXPECT_THAT(overflown.text, HasSubstr("is killed by SIGSEGV"));
+}
+
+#endif
+
+TEST_P(CrashTrace, IsOfASignalThatWasSent) {
+  const crash sent = crash_of([] {
+    no_core_dump();
     ::kill(::getpid(), SIGFPE);
-    for (;;) {
-      ::pause();
-    }
   });
-  EXPECT_EQ(seen.status, exit_status::killed_by(SIGFPE));
-  EXPECT_THAT(seen.said, HasSubstr("is killed by SIGFPE. "));
+  EXPECT_EQ(sent.status, exit_status::killed_by(SIGFPE));
 }
 
-TEST(CrashTrace, HandlersOfTheProgramAreLeftAlone) {
-  const end seen = end_of([] {
-    std::signal(SIGILL, [](int) { ::_exit(7); });
-    std::signal(SIGFPE, SIG_IGN);
-    trace_crashes("");
-    ::kill(::getpid(), SIGFPE);
-    ::raise(SIGILL);
+TEST_P(CrashTrace, IsNotOfASignalThatTheProcessHandles) {
+  const crash handled = crash_of([] {
+    ::signal(SIGABRT, [](int) { ::_exit(9); });
+    ::raise(SIGABRT);
   });
-  EXPECT_EQ(seen.status, exit_status::exited_with(7));
-  EXPECT_THAT(seen.said, IsEmpty());
-}
-
-TEST(CrashTrace, ALongNameIsCut) {
-  SHOAL_SKIP_UNDER_SANITIZERS();
-  const end seen = end_of([] {
-    trace_crashes(std::string(1000, 'x'));
-    crash_here();
-  });
-  EXPECT_EQ(seen.status, exit_status::killed_by(SIGSEGV));
-  EXPECT_THAT(seen.said, HasSubstr("xxx (pid "));
+  EXPECT_EQ(handled.status, exit_status::exited_with(9));
+  EXPECT_EQ(handled.text, "");
 }
 
 }  // namespace

@@ -225,13 +225,15 @@ TEST_P(ProcessOptions, DescriptorsAreHandedOverUnderTheirNumbers) {
     const int low = std::exchange(end, ::fcntl(end, F_DUPFD_CLOEXEC, 60));
     ::close(low);
   }
-  // Among them the number that the program's own channel has in the child.
-  for (const int number : {3, 4, 5, 40}) {
-    const int saved = ::fcntl(number, F_DUPFD_CLOEXEC, 50);
+  // Among them, if it is free here, the number of the channel in the child, and of what is received there first.
+  for (const int number : {3, 4, 5, 6, 7, 8, 40}) {
+    if (::fcntl(number, F_GETFD) >= 0) {
+      continue;
+    }
     ASSERT_EQ(::dup3(ends[1], number, O_CLOEXEC), number);
     process_options options = by_method();
     options.descriptors = {number};
-    options.daemon = number == 3;
+    options.daemon = number % 2 == 1;
     process child(
         options,
         [](int fd, shoal::queue<int>& unrelated) {
@@ -242,12 +244,7 @@ TEST_P(ProcessOptions, DescriptorsAreHandedOverUnderTheirNumbers) {
     EXPECT_EQ(join_soon(child).code(), 0);
     char letter = 0;
     EXPECT_EQ(::read(ends[0], &letter, 1), 1);
-    if (saved >= 0) {
-      ::dup3(saved, number, O_CLOEXEC);
-      ::close(saved);
-    } else {
-      ::close(number);
-    }
+    ::close(number);
   }
   ::close(ends[0]);
   ::close(ends[1]);

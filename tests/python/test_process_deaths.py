@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -125,10 +127,6 @@ def test_workers_of_a_pool_do_not_outlive_a_parent_that_is_killed(program: Any, 
         eventually(lambda: not any(map(is_alive, workers)), "the end of the workers")
 
 
-def crash() -> None:
-    os.kill(os.getpid(), signal.SIGSEGV)
-
-
 CRASH = """
 import os, signal, sys, shoal
 
@@ -184,3 +182,49 @@ def wait_for(begun: Any, go_on: Any) -> None:
     begun.set()
     go_on.wait(30)
     sys.exit(7)
+
+
+STARTER = """
+import sys, shoal
+
+def nothing():
+    pass
+
+if __name__ == "__main__":
+    context = shoal.get_context(sys.argv[1])
+    print("begun", flush=True)
+    while True:
+        child = context.Process(target=nothing, daemon=True)
+        child.start()
+        child.join()
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_a_parent_killed_while_it_starts_processes_leaves_none(
+    program: Any, eventually: Any, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    path = program(STARTER)
+    generator = random.Random(method)
+    for round_ in range(5):
+        mark = f"shoal-test-{os.getpid()}-{method}-{round_}"
+        monkeypatch.setenv("MARK", mark)
+        process = subprocess.Popen([sys.executable, str(path), method], stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(generator.random() / 5)  # anywhere in it
+        process.kill()
+        process.wait()
+        process.stdout.close()
+        eventually(lambda mark=mark: not processes_with(mark), "the end of all that it had started")
+
+
+def processes_with(mark: str) -> list[str]:
+    """The ids of the processes that have inherited the mark in their environment."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit() and folder.name != str(os.getpid()):
+            with contextlib.suppress(OSError):
+                if mark.encode() in (folder / "environ").read_bytes():
+                    found.append(folder.name)
+    return found

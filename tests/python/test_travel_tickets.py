@@ -107,7 +107,7 @@ def send_and_stop(through: Any) -> None:
 
 
 def test_a_stopped_sender_is_a_timeout(monkeypatch: pytest.MonkeyPatch, eventually: Callable[..., None]) -> None:
-    monkeypatch.setattr("shoal._sharing._RECEIVER_PATIENCE", 0.3)
+    monkeypatch.setattr("shoal._tickets._RECEIVER_PATIENCE", 0.3)
     through = shoal.Queue()
     child = shoal.get_context("fork").Process(target=send_and_stop, args=(through,))
     child.start()
