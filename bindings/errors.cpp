@@ -64,8 +64,11 @@ PyObject* type_of(const shoal::error& failure) {
 void set_error_of(const std::system_error& failure) {
   if (failure.code().category() == std::generic_category() || failure.code().category() == std::system_category()) {
     // OSError(errno, text) chooses the subclass, such as PermissionError, by itself.
+    // Made here: before Python 3.12 an exception that is left to be made passes by `except PermissionError`.
     const nb::object arguments = nb::make_tuple(failure.code().value(), failure.what());
-    PyErr_SetObject(PyExc_OSError, arguments.ptr());
+    if (const nb::object made = nb::steal(PyObject_Call(PyExc_OSError, arguments.ptr(), nullptr)); made.is_valid()) {
+      PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(made.ptr())), made.ptr());
+    }
   } else {
     PyErr_SetString(imported_types().process_error, failure.what());
   }

@@ -1,5 +1,6 @@
 #include <nanobind/stl/optional.h>
 
+#include <poll.h>
 #include <sys/prctl.h>
 
 #include <algorithm>
@@ -39,6 +40,11 @@ std::optional<int> exit_code_of(child_process& process) {
   }
 }
 
+bool has_ended(const child_process& process) {
+  pollfd end{.fd = process.descriptor(), .events = POLLIN, .revents = 0};
+  return ::poll(&end, 1, 0) == 1;
+}
+
 }  // namespace
 
 std::optional<int> process_handle::wait(std::optional<double> timeout) {
@@ -47,6 +53,10 @@ std::optional<int> process_handle::wait(std::optional<double> timeout) {
   }
   const std::shared_ptr<child_process> process = usable();
   const deadline until = deadline_of(timeout);
+  exit_code_ = exit_code_of(*process);
+  if (exit_code_ || (until == no_waiting && !has_ended(*process))) {
+    return exit_code_;
+  }
   using result = os::pidfd::wait_result;
   // No longer than a second at a time: a signal may arrive just before the system call that it would have
   // interrupted.
@@ -55,9 +65,16 @@ std::optional<int> process_handle::wait(std::optional<double> timeout) {
     const result how = process->wait_until(next_look);
     return how == result::timed_out && next_look < until ? result::interrupted : how;
   };
-  if ((until == no_waiting ? process->wait_until(no_waiting) : wait_without_gil(ended, result::interrupted)) ==
-      result::ended) {
+  // Also with no_waiting: how an ended process has ended, the fork server may tell a moment later.
+  if (wait_without_gil(ended, result::interrupted) == result::ended) {
     exit_code_ = exit_code_of(*process);
+  }
+  return exit_code_;
+}
+
+std::optional<int> process_handle::reap() {
+  if (!exit_code_) {
+    exit_code_ = exit_code_of(*usable());
   }
   return exit_code_;
 }
@@ -80,6 +97,7 @@ void bind_process(nb::module_& module) {
       .def("fileno", &process_handle::descriptor)
       .def_prop_ro("pid", &process_handle::pid)
       .def("wait", &process_handle::wait, nb::arg("timeout") = nb::none())
+      .def("reap", &process_handle::reap)
       .def("send_signal", &process_handle::send_signal, nb::arg("signal"))
       .def("close", &process_handle::close);
   module.def(

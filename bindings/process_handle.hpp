@@ -20,6 +20,9 @@ class process_handle {
   /// process runs still after `timeout` seconds.
   std::optional<int> wait(std::optional<double> timeout);
 
+  /// As wait, but never waits for anything: nothing as well if it is not known yet how an ended process has ended.
+  std::optional<int> reap();
+
   void send_signal(int signal) const;
 
   void close() { process_.reset(); }

@@ -7,8 +7,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <csignal>
+#include <cstddef>
 #include <exception>
 #include <optional>
 #include <span>
@@ -20,6 +22,7 @@
 #include "bind.hpp"
 #include "process/fork_server.hpp"
 #include "process/handover.hpp"
+#include "process/packet.hpp"
 #include "process/program.hpp"
 #include "process/start_channel.hpp"
 #include "process_handle.hpp"
@@ -75,7 +78,8 @@ void end_at_once(const os::pidfd& process) noexcept {
 process_handle start(const nb::bytes& path, const words& arguments, const std::optional<words>& environment,
                      const nb::bytes& bytes, const std::vector<int>& descriptors) {
   auto [ours, childs] = start_channel::create();
-  os::pidfd process = start_program(program_of(path, arguments, environment), std::move(childs));
+  os::pidfd process = start_program(program_of(path, arguments, environment), childs.get());
+  childs.close();
   try {
     package{bytes, descriptors}.send_by(ours);
   } catch (...) {
@@ -130,6 +134,35 @@ pid_t fork_interpreter() {
   return pid;
 }
 
+/// Blocks signals over a fork, in the child until restore(). What arrives there before is pending in the kernel, while
+/// Python forgets in a fork what was pending in it, and would run handlers where nobody expects an exception.
+class signals_over_fork {
+ public:
+  signals_over_fork() noexcept {
+    sigset_t most;
+    ::sigfillset(&most);
+    for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP}) {
+      ::sigdelset(&most, fault);
+    }
+    ::pthread_sigmask(SIG_BLOCK, &most, &before);
+  }
+  signals_over_fork(const signals_over_fork&) = delete;
+  signals_over_fork& operator=(const signals_over_fork&) = delete;
+  ~signals_over_fork() {
+    if (!in_child_) {
+      restore();
+    }
+  }
+
+  void stay_in_child() noexcept { in_child_ = true; }
+
+  static void restore() noexcept { ::pthread_sigmask(SIG_SETMASK, &before, nullptr); }
+
+ private:
+  inline static sigset_t before{};  // whoever forks has the GIL, and a child comes from one fork
+  bool in_child_ = false;
+};
+
 /// @return nothing in the child, which begins once the parent has its pidfd: if there is no descriptor left for that,
 ///     nothing has run.
 std::optional<process_handle> fork() {
@@ -140,14 +173,19 @@ std::optional<process_handle> fork() {
   handover shared;
   const pid_t parent = ::getpid();
   PyOS_BeforeFork();
+  std::optional<signals_over_fork> blocked(std::in_place);
   const pid_t pid = ::fork();
   if (pid == 0) {
+    blocked->stay_in_child();
     if (!shared.wait_for_begin(parent)) {
       ::_exit(EXIT_FAILURE);
     }
     PyOS_AfterFork_Child();
     return std::nullopt;
   }
+  const int error = errno;
+  blocked.reset();
+  errno = error;
   std::optional<os::pidfd> process;
   std::exception_ptr failure;
   try {
@@ -172,8 +210,26 @@ std::optional<process_handle> fork() {
 /// shoal._core.ForkServerDoor.
 class door {
  public:
-  static std::pair<door, process_handle> launch(const nb::bytes& path, const words& arguments) {
+  /// The message goes through a channel of its own, as to a child, because it may be long.
+  static std::pair<door, process_handle> launch(const nb::bytes& path, const words& arguments,
+                                                const nb::bytes& message) {
     auto [opened, server] = fork_server_door::launch(program_of(path, arguments, std::nullopt));
+    try {
+      auto [ours, servers] = start_channel::create();
+      const std::array descriptors{servers.get()};
+      send_packet(opened.get(), {}, descriptors);
+      servers.close();
+      package{message, {}}.send_by(ours);
+    } catch (const std::system_error& failure) {
+      if (failure.code() != std::errc::broken_pipe && failure.code() != std::errc::connection_reset) {
+        end_at_once(server);
+        throw;
+      }
+      // It has ended already, which whoever asks it for something will notice.
+    } catch (...) {
+      end_at_once(server);
+      throw;
+    }
     return {door(std::move(opened)), process_handle(child_process(std::move(server)))};
   }
 
@@ -217,6 +273,19 @@ std::optional<int> serve(int descriptor) {
   return channel ? std::optional(channel->release()) : std::nullopt;
 }
 
+std::optional<nb::bytes> receive_from_launcher(int door) {
+  const std::optional<start_package> received = [&]() -> std::optional<start_package> {
+    const released_gil released;
+    std::byte spare{};
+    std::vector<os::file_descriptor> channels;
+    if (receive_packet(door, {&spare, 1}, channels) == 0 || channels.empty()) {
+      return std::nullopt;
+    }
+    return receive_package(channels.front().get());
+  }();
+  return received ? std::optional(nb::bytes(received->bytes.data(), received->bytes.size())) : std::nullopt;
+}
+
 std::optional<std::pair<nb::bytes, std::vector<int>>> receive(int channel) {
   std::optional<start_package> received = [&] {
     const released_gil released;
@@ -238,13 +307,15 @@ std::optional<std::pair<nb::bytes, std::vector<int>>> receive(int channel) {
 void bind_process_start(nb::module_& module) {
   module.attr("START_CHANNEL") = program::channel;
   module.def("fork", &fork);
+  module.def("unblock_signals", &signals_over_fork::restore);
   module.def("start_program", &start, nb::arg("path"), nb::arg("arguments"), nb::arg("environment").none(),
              nb::arg("package"), nb::arg("descriptors"));
   module.def("receive_package", &receive, nb::arg("channel"));
+  module.def("receive_from_launcher", &receive_from_launcher, nb::arg("door"));
   module.def("serve_forks", &serve, nb::arg("door"));
   nb::class_<door>(module, "ForkServerDoor")
       .def(nb::init<int>(), nb::arg("descriptor"))
-      .def_static("launch", &door::launch, nb::arg("path"), nb::arg("arguments"))
+      .def_static("launch", &door::launch, nb::arg("path"), nb::arg("arguments"), nb::arg("message"))
       .def("fileno", &door::descriptor)
       .def("start", &door::start, nb::arg("package"), nb::arg("descriptors"));
 }

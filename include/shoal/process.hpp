@@ -84,7 +84,7 @@ class process {
   process& operator=(process&&) noexcept;  ///< calls std::terminate if this is joinable, as std::thread
   process(const process&) = delete;
   process& operator=(const process&) = delete;
-  ~process();  ///< calls std::terminate if joinable, as std::thread
+  ~process();  ///< calls std::terminate if joinable, as std::thread; not in a fork, whose child it is not
 
   /// There is a child that was not joined. It may have ended meanwhile.
   [[nodiscard]] bool joinable() const noexcept { return child_ != nullptr; }
@@ -111,6 +111,10 @@ class process {
   void terminate() const;  ///< Asks the child to end: SIGTERM. Nothing happens if it has ended, or there is none.
   void interrupt() const;  ///< As Ctrl-C does: SIGINT. Nothing happens if it has ended, or there is none.
   void kill() const;       ///< Ends the child: SIGKILL. Nothing happens if it has ended, or there is none.
+
+ protected:
+  /// The child was started by the process that this one is a fork of.
+  [[nodiscard]] bool is_of_another_process() const noexcept;
 
  private:
   template <class R>

@@ -52,13 +52,7 @@ def run(process: Any, parent_sentinel: int) -> int:
                 exit_function()
         code = 0
     except SystemExit as error:
-        if error.code is None:
-            code = 0
-        elif isinstance(error.code, int):
-            code = error.code
-        else:
-            sys.stderr.write(f"{error.code}\n")
-            code = 1
+        code = _code_of(error)
     except BaseException:
         import traceback
 
@@ -72,6 +66,15 @@ def run(process: Any, parent_sentinel: int) -> int:
     return code
 
 
+def _code_of(error: SystemExit) -> int:
+    if error.code is None:
+        return 0
+    if isinstance(error.code, int):
+        return error.code
+    sys.stderr.write(f"{error.code}\n")
+    return 1
+
+
 def run_fork(body: Callable[..., int], *arguments: Any) -> NoReturn:
     """In a fork: end with the exit code that `body` returns, without what the parent has registered for its own end."""
     code = 1
@@ -79,6 +82,11 @@ def run_fork(body: Callable[..., int], *arguments: Any) -> NoReturn:
         if _RUNS_ATEXIT:
             atexit._clear()
         code = body(*arguments)
+    except SystemExit as error:
+        code = _code_of(error)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        flush_std_streams()
     finally:
         if _RUNS_ATEXIT:
             try:

@@ -50,11 +50,17 @@ def run(channel: int, *, served: bool) -> int:
     return code
 
 
+def _close_in_fork(channel: int) -> None:
+    """Have forks of this process close its channel, each fork of a fork having none any more."""
+    still_open = [channel]
+    os.register_at_fork(after_in_child=lambda: os.close(still_open.pop()) if still_open else None)
+
+
 def _enter(preparation: dict[str, Any], channel: int, *, served: bool) -> bool:
     """What comes before all that belongs to the program. Returns whether there is anything to be done."""
     if preparation["daemon"] and served:
         _core.die_with_starter(channel)
-        os.register_at_fork(after_in_child=lambda: os.close(channel))
+        _close_in_fork(channel)
     else:
         os.close(channel)
         if preparation["daemon"]:

@@ -418,6 +418,11 @@ class ProcessHandle:
         for it before, or the fork server was killed before the process ended.
         """
 
+    def reap(self) -> int | None:
+        """As `wait(0)`, which may wait a moment for the fork server to tell how an ended process has ended; this does
+        not.
+        """
+
     def send_signal(self, signal: int) -> None:
         """Do nothing once the process has ended."""
 
@@ -429,8 +434,13 @@ START_CHANNEL: int
 def fork() -> ProcessHandle | None:
     """Fork this interpreter; None in the child, which begins when the parent has its pidfd.
 
+    All signals are blocked in the child until it calls `unblock_signals`, so that none is lost or arrives too early.
+
     Raises OSError, with nothing left behind. Warns of threads, like `os.fork` of Python 3.12 and later.
     """
+
+def unblock_signals() -> None:
+    """In the child of `fork`: have the signals blocked that were so in the parent, and receive the others."""
 
 def start_program(
     path: bytes,
@@ -448,6 +458,9 @@ def start_program(
 def receive_package(channel: int) -> tuple[bytes, list[int]] | None:
     """Wait for what this process was started with; None if its starter has died, or given up."""
 
+def receive_from_launcher(door: int) -> bytes | None:
+    """In a fork server: what `launch` was given; None if the launcher has died, or given up."""
+
 def serve_forks(door: int) -> int | None:
     """Be a fork server until it has no client left. In each child: the channel by which that gets its package."""
 
@@ -458,8 +471,10 @@ class ForkServerDoor:
         """Takes over a descriptor that was received."""
 
     @staticmethod
-    def launch(path: bytes, arguments: Sequence[bytes]) -> tuple[ForkServerDoor, ProcessHandle]:
-        """Execute a program whose channel is the other side of the door, which is to call `serve_forks`."""
+    def launch(path: bytes, arguments: Sequence[bytes], message: bytes) -> tuple[ForkServerDoor, ProcessHandle]:
+        """Execute a program whose channel is the other side of the door, and which is to call `receive_from_launcher`
+        and `serve_forks`. It has the message, or has ended, as this returns; if this raises, it is at its end.
+        """
 
     def fileno(self) -> int: ...
     def start(self, package: bytes, descriptors: Sequence[int]) -> ProcessHandle | None:

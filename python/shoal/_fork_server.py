@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-import os
+import signal
 import sys
 from _pickle import loads
 
@@ -17,14 +17,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-# Longer than what goes through the door in one packet.
-_LONGEST_MESSAGE = 1 << 20
-
 
 def main(door: int) -> None:
     """Serve until nobody has the other end of the door, or the process that has launched this one dies."""
-    message = os.read(door, _LONGEST_MESSAGE)
-    if not message:
+    message = _core.receive_from_launcher(door)
+    if message is None:
         return
     data = loads(message)
     _core.die_with_parent(data["parent"])
@@ -34,9 +31,11 @@ def main(door: int) -> None:
     _bootstrap.flush_std_streams()  # or each child would write it again
     gc.collect()
     gc.freeze()
+    # An interrupt of a new child is not to arrive in what is the server's code still.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     channel = _core.serve_forks(door)
     if channel is not None:
-        _bootstrap.run_fork(_run_child, channel)
+        _bootstrap.run_fork(_run_child, channel, mask)
 
 
 def _preload(data: dict[str, Any]) -> None:
@@ -69,10 +68,6 @@ def _preload_module(name: str) -> None:
         sys.excepthook(*sys.exc_info())
 
 
-def _run_child(channel: int) -> int:
-    try:
-        return _child.run(channel, served=True)
-    except Exception:
-        sys.excepthook(*sys.exc_info())
-        sys.stderr.flush()
-        return 1
+def _run_child(channel: int, mask: set[signal.Signals]) -> int:
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    return _child.run(channel, served=True)

@@ -48,7 +48,7 @@ class Popen:
         try:
             handle = self._launch(process, plain, report.childs_end)
             try:
-                report.raise_failure()
+                report.raise_failure(handle)
             except BaseException:
                 handle.send_signal(signal.SIGKILL)
                 handle.wait()
@@ -57,6 +57,12 @@ class Popen:
             return handle
         finally:
             report.close()
+
+    def reap(self) -> int | None:
+        """The exit code if it is known already; never waits."""
+        if self.returncode is None and self._owner == os.getpid():
+            self.returncode = self._handle.reap()
+        return self.returncode
 
     def poll(self, flag: int = os.WNOHANG) -> int | None:
         return self.wait(0 if flag == os.WNOHANG else None)
@@ -106,6 +112,7 @@ class ForkPopen(Popen):
 def _run_fork(
     process: Any, parent_of_daemon: int, trace_to: int, settings: dict[str, Any] | None, report: int | None
 ) -> int:
+    _core.unblock_signals()
     if parent_of_daemon:
         _core.die_with_parent(parent_of_daemon)
     parent_sentinel = self_reference.become_parents()

@@ -69,12 +69,21 @@ def resource_tracker() -> int:
     tracker = _stdlib.submodule("resource_tracker")._resource_tracker
     if tracker._fd is None or tracker._fd != _tracker:
         _tracker = tracker.getfd()
-    elif tracker._pid is not None and os.waitid(os.P_PID, tracker._pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+    elif _has_no_reader(_tracker):
         _tracker = tracker.getfd()  # it was killed
     return _tracker
 
 
 _tracker = -1
+
+
+def _has_no_reader(pipe: int) -> bool:
+    """Whether a pipe's other end is closed, which tells of the tracker's end whoever's child it is."""
+    import select
+
+    poll = select.poll()
+    poll.register(pipe, 0)  # errors are reported unasked
+    return bool(poll.poll(0))
 
 
 def prepare(data: dict[str, Any]) -> None:

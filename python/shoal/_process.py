@@ -20,6 +20,7 @@ class BaseProcess(_StandardProcess):
     if TYPE_CHECKING:
         _check_closed: Callable[[], None]
         _popen: Any
+        _parent_pid: int
 
     # Defaults for a subclass that has an __init__ of its own.
     _chosen_name: str | None = None
@@ -45,6 +46,11 @@ class BaseProcess(_StandardProcess):
             self._chosen_name = name
         chosen = {"cwd": cwd, "env": env, "cpu_affinity": cpu_affinity, "nice": nice, "max_memory": max_memory}
         settings = {key: value for key, value in chosen.items() if value is not None}
+        # Copies: these can be read again, should `start` fail, and pickled with the object.
+        if env is not None:
+            settings["env"] = dict(env)
+        if cpu_affinity is not None:
+            settings["cpu_affinity"] = list(cpu_affinity)
         if settings:
             self._settings = settings
 
@@ -67,18 +73,20 @@ class BaseProcess(_StandardProcess):
         that is cancelled has waited for nothing, and the process goes on. Joins the process, like `join`.
         """
         import asyncio
+        import os
 
         self._check_closed()
-        while True:
-            self.join(0)
-            code: int | None = self.exitcode
-            if code is not None:
-                return code
+        if self._popen is None or self._parent_pid != os.getpid():
+            self.join(0)  # says that it cannot
+        while self._popen.reap() is None:
             await _readable(self.sentinel)
             # That of a child of the fork server comes a moment after the end, or never if the server is stopped.
-            self.join(0)
-            if self.exitcode is None:
+            if self._popen.reap() is None:
                 await asyncio.sleep(0.01)
+        self.join()
+        code: int | None = self.exitcode
+        assert code is not None
+        return code
 
     def _bootstrap(self, parent_sentinel: int | None = None) -> int:
         from shoal import _bootstrap

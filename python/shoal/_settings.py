@@ -10,6 +10,8 @@ import errno
 import marshal
 import os
 
+from shoal import _core
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
 
 # A process needs some memory to find out that it has too little.
 _LEAST_FREE_MEMORY = 1 << 20
+
+# What a pipe takes in one piece on Linux (PIPE_BUF), and how many characters of a text fit there in any case.
+_LONGEST_MESSAGE = 4096
+_LONGEST_TEXT = 900
 
 _RAISED = {"OSError": OSError, "ValueError": ValueError}
 
@@ -96,7 +102,10 @@ def _private_memory() -> int:
 
 
 class Report:
-    """How the child tells its parent whether it could apply its settings: a pipe."""
+    """How the child tells its parent whether it could apply its settings: a pipe, through which one message goes.
+
+    Other processes may have its ends as well, forks that were made meanwhile; so nobody waits for it to be closed.
+    """
 
     def __init__(self) -> None:
         self._read, self.childs_end = os.pipe()
@@ -107,19 +116,24 @@ class Report:
                 setattr(self, name, -1)
                 os.close(descriptor)
 
-    def raise_failure(self) -> None:
+    def raise_failure(self, child: _core.ProcessHandle) -> None:
         """In the parent: wait for the child, and raise what it could not do.
 
         One that is killed before it has said anything has been started all the same.
         """
-        os.close(self.childs_end)
-        self.childs_end = -1
-        said = b""
-        while some := os.read(self._read, 4096):
-            said += some
-        if said:
-            kind, arguments = marshal.loads(said)
+        if self._read not in _core.wait([self._read, child.fileno()]):
+            return
+        failure = marshal.loads(os.read(self._read, _LONGEST_MESSAGE))
+        if failure is not None:
+            kind, arguments = failure
             raise _RAISED[kind](*arguments)
+
+
+def _tell(descriptor: int, failure: tuple[str, tuple[Any, ...]] | None) -> None:
+    try:
+        os.write(descriptor, marshal.dumps(failure))
+    except BrokenPipeError:
+        return  # the parent has died, or given up; only a daemon ends with it
 
 
 def apply_and_report(settings: Mapping[str, Any], descriptor: int) -> bool:
@@ -129,14 +143,14 @@ def apply_and_report(settings: Mapping[str, Any], descriptor: int) -> bool:
         apply(settings)
     except OSError as error:
         name = error.filename
-        failure = "OSError", (error.errno, error.strerror, os.fsdecode(name) if isinstance(name, bytes) else name)
-        if name is None:
+        if name is not None:
+            failure = "OSError", (error.errno, error.strerror, os.fsdecode(name)[:_LONGEST_TEXT])
+        else:
             failure = "OSError", (error.errno, f"{error.strerror}, setting nice={settings.get('nice')}")
-    except ValueError as error:
-        failure = "ValueError", error.args
+    except (ValueError, OverflowError) as error:
+        failure = "ValueError", (str(error)[:_LONGEST_TEXT],)
     except MemoryError:
         failure = "OSError", (errno.ENOMEM, f"max_memory={settings['max_memory']} is too little")
-    if failure is not None:
-        os.write(descriptor, marshal.dumps(failure))
+    _tell(descriptor, failure)
     os.close(descriptor)
     return failure is None

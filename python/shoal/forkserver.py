@@ -69,8 +69,10 @@ class ForkServer:
             if handle is not None:
                 return handle
             with self._lock:
+                server = self._server if self._door is door else None
                 if self._door is door:
                     self._forget()
+            _see_end_of(server)
         raise _stdlib.context.ProcessError(
             f"the fork server ended {_MOST_LAUNCHES} times before it started anything; what it printed may tell why"
         )
@@ -86,9 +88,8 @@ class ForkServer:
         data = _preparation.of_program()
         message = dumps({**data, "parent": os.getpid(), "preload": self._preload_modules})
         path, arguments = _command.line("_fork_server")
-        self._door, self._server = _core.ForkServerDoor.launch(path, arguments)
+        self._door, self._server = _core.ForkServerDoor.launch(path, arguments, message)
         self._forkserver_pid = self._server.pid
-        os.write(self._door.fileno(), message)
 
     def _forget(self) -> None:
         self._door = self._server = self._forkserver_pid = None
@@ -102,9 +103,14 @@ class ForkServer:
         with self._lock:
             server = self._server
             self._forget()
-        if server is not None and server.wait(5.0) is None:
-            server.send_signal(9)
-            server.wait()
+        _see_end_of(server)
+
+
+def _see_end_of(server: _core.ProcessHandle | None) -> None:
+    """Reap a server that has no client any more."""
+    if server is not None and server.wait(5.0) is None:
+        server.send_signal(9)
+        server.wait()
 
 
 _forkserver = ForkServer()

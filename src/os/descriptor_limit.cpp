@@ -1,6 +1,8 @@
 #include "os/descriptor_limit.hpp"
 
+#include <fcntl.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <string>
 
@@ -28,6 +30,20 @@ void throw_no_descriptor(const char* attempt) {
                   "from within. Keep fewer queues, or start it with a higher hard limit (ulimit -Hn; LimitNOFILE= in "
                   "systemd)",
               code);
+}
+
+int above_standard_streams(int fd, const char* attempt) {
+  if (fd > STDERR_FILENO) {
+    return fd;
+  }
+  const int moved = ::fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+  const int code = errno;
+  ::close(fd);
+  if (moved < 0) {
+    errno = code;
+    throw_no_descriptor(attempt);
+  }
+  return moved;
 }
 
 }  // namespace shoal::os

@@ -14,8 +14,13 @@ void raise_descriptor_limit() noexcept;
 /// Throws the std::system_error of `errno`; if that is EMFILE, its text says what the limit is and what to do.
 [[noreturn]] void throw_no_descriptor(const char* attempt);
 
-/// A new descriptor, from `create`, which returns -1 and sets errno if there is none. If the process may have no more,
-/// its soft limit is raised to the hard one, and `create` is called once more.
+/// Passes on a new descriptor; one that has the number of a standard stream, because the program has closed that, gets
+/// another number: what is printed must not get into it.
+/// @throws std::system_error  no other is left; it is closed.
+[[nodiscard]] int above_standard_streams(int fd, const char* attempt);
+
+/// A new descriptor above those of the standard streams, from `create`, which returns -1 and sets errno if there is
+/// none. If the process may have no more, its soft limit is raised to the hard one, and `create` is called once more.
 /// @throws std::system_error  it failed; the text begins with what was attempted.
 template <class Create>
 [[nodiscard]] int new_descriptor(const char* attempt, Create create) {
@@ -27,7 +32,7 @@ template <class Create>
   if (fd < 0) {
     throw_no_descriptor(attempt);
   }
-  return fd;
+  return above_standard_streams(fd, attempt);
 }
 
 }  // namespace shoal::os

@@ -31,11 +31,9 @@ constexpr std::uint64_t exit_wanted = 1U << 3;
 
 pidfd pidfd::open(pid_t pid) {
   // The descriptor is closed on exec without being asked to.
-  const auto fd = static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
-  if (fd < 0) {
-    throw_errno("opening a descriptor for process " + std::to_string(pid));
-  }
-  return {file_descriptor(fd), pid};
+  return {file_descriptor(new_descriptor("opening a descriptor for a process",
+                                         [pid] { return static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)); })),
+          pid};
 }
 
 pidfd::wait_result pidfd::wait_until(deadline until) const {
@@ -49,6 +47,12 @@ pidfd::wait_result pidfd::wait_until(deadline until) const {
       break;
   }
   return wait_result::interrupted;
+}
+
+bool pidfd::is_reapable() const noexcept {
+  siginfo_t info{};
+  return ::waitid(wait_by_pidfd, static_cast<id_t>(fd_.get()), &info, WEXITED | WNOHANG | WNOWAIT) != 0 ||
+         info.si_pid != 0;
 }
 
 std::optional<exit_status> pidfd::try_reap() {

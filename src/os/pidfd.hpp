@@ -30,6 +30,9 @@ class pidfd {
   /// Sleeps until the process has ended, `until` has passed or a signal handler has run. Reaps nothing.
   wait_result wait_until(deadline until) const;
 
+  /// Whether try_reap() has an answer. One that has ended has to be seen by its tracer (strace, a debugger) first.
+  [[nodiscard]] bool is_reapable() const noexcept;
+
   /// How the process ended; nothing if it runs still. The first answer reaps the child and is remembered.
   /// @throws std::system_error  ECHILD: it ended (or is no child of this process) and its status went to somebody else.
   std::optional<exit_status> try_reap();

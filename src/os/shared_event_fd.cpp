@@ -49,13 +49,14 @@ shared_event_fd::shared_event_fd(int flags) : flags_(flags) {
 shared_event_fd::shared_event_fd(event_fd made) : number_(made.release().release()) {}
 
 shared_event_fd::~shared_event_fd() {
-  if (const int number = number_.load(std::memory_order_relaxed); number >= 0) {
-    ::close(number);
-    return;
+  if (number_.load(std::memory_order_relaxed) == not_made) {
+    registry& all = registry::instance();
+    const std::scoped_lock lock(all.mutex);  // a fork of another thread may be about to make it
+    all.missing.erase(this);
   }
-  registry& all = registry::instance();
-  const std::scoped_lock lock(all.mutex);
-  all.missing.erase(this);
+  if (const int known = number_.load(std::memory_order_relaxed); known >= 0) {
+    ::close(known);
+  }
 }
 
 int shared_event_fd::new_eventfd() const noexcept { return ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK | flags_); }

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <ctime>
 #include <system_error>
 
 #include "os/error.hpp"
@@ -17,16 +18,36 @@ using os::pidfd;
 
 pidfd::wait_result child_process::wait_until(deadline until) const {
   const pidfd::wait_result how = process_.wait_until(until);
-  if (how != pidfd::wait_result::ended || !served_ || status_) {
+  if (how != pidfd::wait_result::ended || status_) {
     return how;
   }
-  constexpr std::chrono::seconds patience{1};
+  return served_ ? wait_for_server(until) : wait_for_tracer(until);
+}
+
+pidfd::wait_result child_process::wait_for_server(deadline until) const {
+  if (server_.get() < 0) {
+    return pidfd::wait_result::ended;  // a fork of the starter, which is told nothing
+  }
+  constexpr std::chrono::milliseconds patience{1'000};
   pollfd told{.fd = server_.get(), .events = POLLIN, .revents = 0};
-  const int count = ::poll(&told, 1, std::chrono::milliseconds(patience).count());
+  const int count = ::poll(&told, 1, until == forever ? -1 : static_cast<int>(patience.count()));
   if (count < 0) {
     return pidfd::wait_result::interrupted;
   }
   return count == 0 ? pidfd::wait_result::timed_out : pidfd::wait_result::ended;
+}
+
+pidfd::wait_result child_process::wait_for_tracer(deadline until) const {
+  while (!process_.is_reapable()) {
+    if (std::chrono::steady_clock::now() >= until) {
+      return pidfd::wait_result::timed_out;
+    }
+    constexpr timespec moment{.tv_sec = 0, .tv_nsec = 2'000'000};
+    if (::nanosleep(&moment, nullptr) != 0) {
+      return pidfd::wait_result::interrupted;
+    }
+  }
+  return pidfd::wait_result::ended;
 }
 
 std::optional<exit_status> child_process::told_by_server() const {

@@ -28,10 +28,11 @@ class child_process {
   [[nodiscard]] int descriptor() const noexcept { return process_.get(); }
   [[nodiscard]] pid_t id() const noexcept { return process_.id(); }
 
-  /// Sleeps until the process has ended and its status is there, `until` has passed or a signal handler has run.
+  /// Sleeps until the process has ended and try_reap() has an answer, `until` has passed or a signal handler has run.
   ///
   /// A fork server needs a moment to tell the status of a process that has ended, and is given up to a second beyond
-  /// `until` for it; if it is stopped the answer is then `timed_out`.
+  /// `until` for it; if it is stopped the answer is then `timed_out`. A tracer of the process is given time to see its
+  /// end first.
   [[nodiscard]] os::pidfd::wait_result wait_until(deadline until) const;
 
   /// How the process ended; nothing if it runs still. The first answer is remembered.
@@ -43,6 +44,8 @@ class child_process {
   void send_signal(int signal) const { process_.send_signal(signal); }
 
  private:
+  [[nodiscard]] os::pidfd::wait_result wait_for_server(deadline until) const;
+  [[nodiscard]] os::pidfd::wait_result wait_for_tracer(deadline until) const;
   [[nodiscard]] std::optional<exit_status> told_by_server() const;
 
   os::pidfd process_;

@@ -64,8 +64,10 @@ void install_handler() {
 void die_with_parent() { die_with_parent(::getppid()); }
 
 void die_with_parent(pid_t parent) {
+  if (asked_by != ::getpid()) {
+    awaited_channel = -1;  // inherited
+  }
   awaited_parent = parent;
-  awaited_channel = -1;
   install_handler();
   os::check(::prctl(PR_SET_PDEATHSIG, static_cast<unsigned long>(notice())),
             "asking for a signal at the death of the parent process");
@@ -75,7 +77,9 @@ void die_with_parent(pid_t parent) {
 }
 
 void die_with_starter(int channel) {
-  awaited_parent = 0;
+  if (asked_by != ::getpid()) {
+    awaited_parent = 0;  // inherited
+  }
   awaited_channel = channel;
   install_handler();
   constexpr const char* attempt = "asking for a signal at the death of the process that started this one";

@@ -12,6 +12,7 @@
 #include <csignal>
 #include <system_error>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "process/fork_server_messages.hpp"
@@ -53,7 +54,9 @@ class server {
   std::optional<os::file_descriptor> serve() {
     for (;;) {
       std::array<epoll_event, 64> ready;
-      const int count = ::epoll_wait(poll_.get(), ready.data(), ready.size(), -1);
+      constexpr int look_again = 50;  // milliseconds
+      const int count = ::epoll_wait(poll_.get(), ready.data(), ready.size(), traced_.empty() ? -1 : look_again);
+      bury_traced();
       for (int i = 0; i < count; ++i) {
         const int fd = ready[static_cast<std::size_t>(i)].data.fd;
         if (fd != door_.get()) {
@@ -89,11 +92,8 @@ class server {
     std::byte spare{};
     try {
       return receive_packet(door_.get(), {&spare, 1}, received) != 0;
-    } catch (const std::system_error& failure) {
-      if (failure.code() != std::errc::too_many_files_open) {
-        throw;
-      }
-      return true;  // the child's end was dropped on its way, which its client notices
+    } catch (const std::system_error&) {
+      return true;  // the child's end was dropped on its way, or was none; its client notices
     }
   }
 
@@ -132,6 +132,10 @@ class server {
     child& ended = found->second;
     // The client has a duplicate of the pidfd, so closing it here would not be the end of it for epoll.
     ::epoll_ctl(poll_.get(), EPOLL_CTL_DEL, fd, nullptr);
+    if (!ended.process.is_reapable()) {
+      traced_.push_back(fd);
+      return;
+    }
     try {
       if (const std::optional<exit_status> status = ended.process.try_reap()) {
         tell(ended.channel.get(),
@@ -143,6 +147,13 @@ class server {
       // A preloaded module has waited for it; the client will notice that nothing is told.
     }
     children_.erase(found);
+  }
+
+  /// Of children that a tracer had to see first.
+  void bury_traced() {
+    for (const int fd : std::exchange(traced_, {})) {
+      bury(fd);
+    }
   }
 
   /// Never waits: whoever does not read what is told of its own children has had enough of it already.
@@ -166,6 +177,7 @@ class server {
   os::file_descriptor poll_;
   rlimit limit_{};                           // of descriptors, as it was and as children have it
   std::unordered_map<int, child> children_;  // by pidfd
+  std::vector<int> traced_;                  // pidfds of those that have ended, and cannot be waited for yet
 };
 
 }  // namespace

@@ -16,21 +16,22 @@ namespace {
 
 [[noreturn]] void throw_gone() { throw fork_server_gone("the fork server has ended"); }
 
+// A process that ends closes what it has opened last first, so its end of the channel before that of the door.
 bool has_ended(int door) {
+  constexpr int a_moment = 500;
   pollfd server{.fd = door, .events = 0, .revents = 0};
-  return ::poll(&server, 1, 0) == 1 && (server.revents & POLLHUP) != 0;
+  return ::poll(&server, 1, a_moment) == 1 && (server.revents & POLLHUP) != 0;
 }
 
 }  // namespace
 
 std::pair<fork_server_door, os::pidfd> fork_server_door::launch(const program& server) {
-  int ends[2];
-  os::new_descriptor("creating the door of a fork server",
-                     [&] { return ::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends); });
-  fork_server_door clients{os::file_descriptor(ends[0])};
-  os::file_descriptor servers(ends[1]);
-  os::pidfd process = start_program(server, std::move(servers));
-  return {std::move(clients), std::move(process)};
+  // Both ends are closed in forks, but for the duplicate that is kept: a fork that had the server's would keep clients
+  // from noticing its end.
+  auto [clients, servers] = start_channel::create();
+  fork_server_door door(os::file_descriptor::duplicate(clients.get()));
+  os::pidfd process = start_program(server, servers.get());
+  return {std::move(door), std::move(process)};
 }
 
 fork_server_door::request fork_server_door::ask() const {

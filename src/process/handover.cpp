@@ -43,8 +43,10 @@ void handover::let_begin() noexcept {
 bool handover::wait_for_begin(int parent) const noexcept {
   // The parent needs microseconds; the tick is for one that was killed in them.
   constexpr std::chrono::milliseconds tick{100};
+  // In a PID namespace of its own this process cannot see its parent, whose id is then 0.
+  const pid_t expected = ::getppid() == 0 ? 0 : parent;
   while (shared_->may_begin.load(std::memory_order_acquire) == 0) {
-    if (::getppid() != parent) {
+    if (::getppid() != expected) {
       return false;
     }
     os::futex_wait(shared_->may_begin, 0, after(tick));

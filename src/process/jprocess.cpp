@@ -14,7 +14,7 @@ jprocess& jprocess::operator=(jprocess&& other) noexcept {
 }
 
 void jprocess::stop_and_join() noexcept {
-  if (!joinable()) {
+  if (!joinable() || is_of_another_process()) {
     return;
   }
   request_stop();

@@ -8,6 +8,7 @@
 #include <string>
 #include <utility>
 
+#include "process/child_process.hpp"
 #include "process/child_settings.hpp"
 #include "process/own_program.hpp"
 
@@ -41,7 +42,7 @@ class own_fork_server {
  private:
   struct running {
     fork_server_door door;
-    os::pidfd process;
+    child_process process;
     pid_t launcher;
 
     running(std::pair<fork_server_door, os::pidfd> launched)
@@ -81,6 +82,9 @@ class own_fork_server {
   std::mutex mutex_;
   std::shared_ptr<running> server_;
 };
+
+// Before anybody can fork while it is being made.
+[[maybe_unused]] const own_fork_server& made_early = own_fork_server::instance();
 
 }  // namespace
 

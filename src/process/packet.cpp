@@ -5,6 +5,8 @@
 
 #include <cerrno>
 #include <cstring>
+#include <ctime>
+#include <utility>
 
 namespace shoal {
 namespace {
@@ -20,12 +22,43 @@ void take_descriptors(msghdr& message, std::vector<os::file_descriptor>& descrip
     for (std::size_t i = 0; i < count; ++i) {
       int one = -1;
       std::memcpy(&one, CMSG_DATA(part) + i * sizeof(int), sizeof one);
-      descriptors.emplace_back(one);
+      descriptors.emplace_back(os::above_standard_streams(one, "receiving a descriptor"));
     }
   }
 }
 
+// More descriptors under way than the user may have (unix(7)): until some arrive, which they do, for a while.
+class traffic_jam {
+ public:
+  bool clears() {
+    os::raise_descriptor_limit();  // which is what the number is measured by
+    constexpr timespec moment{.tv_sec = 0, .tv_nsec = 1'000'000};
+    ::nanosleep(&moment, nullptr);
+    return ++moments_ < 10'000;
+  }
+
+ private:
+  int moments_ = 0;
+};
+
 }  // namespace
+
+std::pair<os::file_descriptor, os::file_descriptor> packet_sockets(const char* attempt) {
+  int ends[2];
+  const auto create = [&ends] { return ::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends); };
+  int failure = create();
+  if (failure != 0 && errno == EMFILE) {
+    os::raise_descriptor_limit();
+    failure = create();
+  }
+  if (failure != 0) {
+    os::throw_no_descriptor(attempt);
+  }
+  os::file_descriptor second(ends[1]);
+  os::file_descriptor first(os::above_standard_streams(ends[0], attempt));
+  second.reset(os::above_standard_streams(second.release(), attempt));
+  return {std::move(first), std::move(second)};
+}
 
 void send_packet(int socket, const_bytes bytes, std::span<const int> descriptors) {
   std::byte spare{};
@@ -45,8 +78,9 @@ void send_packet(int socket, const_bytes bytes, std::span<const int> descriptors
     part->cmsg_len = CMSG_LEN(descriptors.size_bytes());
     std::memcpy(CMSG_DATA(part), descriptors.data(), descriptors.size_bytes());
   }
+  traffic_jam jam;
   while (::sendmsg(socket, &message, MSG_NOSIGNAL) < 0) {
-    if (errno != EINTR) {
+    if (errno != EINTR && !(errno == ETOOMANYREFS && jam.clears())) {
       os::throw_errno("sending to a process that is being started");
     }
   }

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "os/file_descriptor.hpp"
@@ -13,8 +14,11 @@ namespace shoal {
 
 inline constexpr std::size_t most_descriptors_in_packet = 250;  // the kernel's SCM_MAX_FD is 253
 
+/// Two connected sockets. @throws std::system_error  no descriptor left.
+std::pair<os::file_descriptor, os::file_descriptor> packet_sockets(const char* attempt);
+
 /// Sends one packet; with no bytes but descriptors it has one byte, since an empty one would look like the end. Waits
-/// while the other end is behind.
+/// while the other end is behind, and a little while the user has as many descriptors under way as the kernel allows.
 /// @throws std::system_error  EPIPE: there is no other end.
 void send_packet(int socket, const_bytes bytes, std::span<const int> descriptors);
 

@@ -131,7 +131,8 @@ launched launch(const process_options& options, start_method method) {
   auto [ours, childs] = start_channel::create();
   program self = own_program("spawn", environment_list(options));
   self.inherit_stdin = options.inherit_stdin;
-  return {start_program(self, std::move(childs)), std::move(ours)};
+  os::pidfd process = start_program(self, childs.get());
+  return {std::move(process), std::move(ours)};
 }
 
 std::string how_it_ended(child_process& dead) {
@@ -164,9 +165,15 @@ child_process start_anew(const detail::process_call& call, child_settings settin
   } catch (const std::system_error& failure) {
     child_process dead =
         served ? child_process(std::move(process), std::move(channel)) : child_process(std::move(process));
+    const bool is_ending = failure.code() == std::errc::broken_pipe || failure.code() == std::errc::connection_reset;
+    if (is_ending) {  // by itself, which tells more than being killed
+      const deadline enough = after(std::chrono::seconds(1));
+      while (dead.wait_until(enough) == os::pidfd::wait_result::interrupted) {
+      }
+    }
     dead.send_signal(SIGKILL);
     const std::string how = how_it_ended(dead);
-    if (failure.code() == std::errc::broken_pipe || failure.code() == std::errc::connection_reset) {
+    if (is_ending) {
       os::throw_errno("starting a process, which " + how + " before it came to the shoal::runtime in its main", EPIPE);
     }
     throw;
@@ -196,9 +203,18 @@ class process::child {
       process_.emplace(start_anew(call, settings, options, memory.get()));
     }
     if (settings.may_fail()) {
-      wait_for_answer();
+      try {
+        wait_for_answer();
+      } catch (...) {
+        process_->send_signal(SIGKILL);
+        bury(*process_);
+        throw;
+      }
     }
   }
+
+  /// Not in a fork of the process that has started it.
+  [[nodiscard]] bool is_own() const noexcept { return starter_ == ::getpid(); }
 
   [[nodiscard]] const child_process& process() const noexcept { return *process_; }
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
@@ -244,11 +260,11 @@ class process::child {
     }
     const std::optional<handover::failure> failure = shared_->reported();
     if (failure && failure->error != 0) {
-      bury(*process_);
       os::throw_errno(failure->message, failure->error);
     }
   }
 
+  const pid_t starter_ = ::getpid();
   std::optional<handover> shared_;  // before process_, which is made by a fork that shares it
   std::optional<child_process> process_;
   std::string name_;
@@ -266,10 +282,12 @@ process& process::operator=(process&& other) noexcept {
 }
 
 process::~process() {
-  if (joinable()) {
+  if (joinable() && child_->is_own()) {
     std::terminate();
   }
 }
+
+bool process::is_of_another_process() const noexcept { return joinable() && !child_->is_own(); }
 
 void process::start(const process_options& options, const detail::process_call& call) {
   child_ = std::make_unique<child>(options, call);

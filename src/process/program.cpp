@@ -58,12 +58,10 @@ std::vector<char*> pointers_to(const std::vector<std::string>& words) {
 
 }  // namespace
 
-os::pidfd start_program(const program& which, os::file_descriptor given) {
+os::pidfd start_program(const program& which, int given) {
   file_actions actions;
   const std::string preparing = "preparing the start of " + which.path;
-  // First: should the descriptor be one of the three standard ones, which happens if the program has closed those, it
-  // is about to be replaced.
-  check_code(::posix_spawn_file_actions_adddup2(actions.get(), given.get(), program::channel), preparing);
+  check_code(::posix_spawn_file_actions_adddup2(actions.get(), given, program::channel), preparing);
   if (!which.inherit_stdin) {
     check_code(::posix_spawn_file_actions_addopen(actions.get(), STDIN_FILENO, "/dev/null", O_RDONLY, 0), preparing);
   }

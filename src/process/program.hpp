@@ -4,7 +4,6 @@
 #include <string>
 #include <vector>
 
-#include "os/file_descriptor.hpp"
 #include "os/pidfd.hpp"
 
 namespace shoal {
@@ -26,6 +25,6 @@ struct program {
 /// The system call behind it shares this process's memory until the execution, so that the cost does not grow with it.
 /// @throws std::system_error  there is no such program, it cannot be executed, or no process or descriptor is left;
 ///     nothing is left behind.
-os::pidfd start_program(const program& which, os::file_descriptor given);
+os::pidfd start_program(const program& which, int given);
 
 }  // namespace shoal

@@ -65,10 +65,17 @@ std::vector<std::string> own_arguments() {
   return arguments;
 }
 
+// Read once, and first by the runtime: not by two threads of which one forks meanwhile.
+const std::vector<std::string>& arguments_of_program() {
+  static const auto* const arguments = new std::vector<std::string>(own_arguments());
+  return *arguments;
+}
+
 }  // namespace
 
 runtime::runtime() {
   constructed = true;
+  (void)arguments_of_program();
   const std::string role = take_role();
   const std::string_view server = "forkserver ";
   if (role.empty()) {
@@ -89,8 +96,7 @@ bool has_runtime() noexcept { return constructed; }
 program own_program(const std::string& role, std::vector<std::string> environment) {
   program self;
   self.path = "/proc/self/exe";
-  static const auto* const arguments = new std::vector<std::string>(own_arguments());
-  self.arguments = *arguments;
+  self.arguments = arguments_of_program();
   environment.push_back(std::string(role_variable) + "=" + role);
   self.environment = std::move(environment);
   return self;

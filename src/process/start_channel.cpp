@@ -24,7 +24,7 @@ struct announcement {
 
 constexpr std::size_t most_bytes = std::size_t{64} << 10;  // of a packet; far below what a socket takes by default
 
-/// The starters' ends of this process, which a fork of it closes.
+/// The ends that this process has open, which a fork of it closes.
 class open_ends {
  public:
   static open_ends& instance() {
@@ -32,12 +32,21 @@ class open_ends {
     return *only;
   }
 
-  void add(int socket) {
+  /// Makes two, with no moment for a fork of another thread to inherit one that is not listed.
+  std::pair<int, int> create() {
     const std::scoped_lock lock(mutex_);
-    sockets_.insert(socket);
+    auto [first, second] = packet_sockets("creating a socket for a new process");
+    sockets_.insert(first.get());
+    try {
+      sockets_.insert(second.get());
+    } catch (...) {
+      sockets_.erase(first.get());
+      throw;
+    }
+    return {first.release(), second.release()};
   }
 
-  void remove(int socket) noexcept {
+  void close(int socket) noexcept {
     const std::scoped_lock lock(mutex_);
     sockets_.erase(socket);
     ::close(socket);
@@ -70,17 +79,12 @@ bool may_have(std::size_t more) {
 
 }  // namespace
 
-std::pair<start_channel, os::file_descriptor> start_channel::create() {
-  int ends[2];
-  os::new_descriptor("creating a socket for a new process",
-                     [&] { return ::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends); });
-  os::file_descriptor childs(ends[1]);
-  return {start_channel(ends[0]), std::move(childs)};
+std::pair<start_channel, start_channel> start_channel::create() {
+  const auto [starters, childs] = open_ends::instance().create();
+  return {start_channel(starters), start_channel(childs)};
 }
 
-start_channel::start_channel(int socket) noexcept : socket_(socket), generation_(os::generation()) {
-  open_ends::instance().add(socket);
-}
+start_channel::start_channel(int listed) noexcept : socket_(listed), generation_(os::generation()) {}
 
 start_channel& start_channel::operator=(start_channel&& other) noexcept {
   if (this != &other) {
@@ -95,7 +99,7 @@ int start_channel::get() const noexcept { return generation_ == os::generation()
 
 void start_channel::close() noexcept {
   if (const int socket = get(); socket >= 0) {
-    open_ends::instance().remove(socket);
+    open_ends::instance().close(socket);
   }
   socket_ = -1;
 }

@@ -18,15 +18,16 @@ struct start_package {
   std::vector<os::file_descriptor> descriptors;
 };
 
-/// The starter's end of the socket between a process that is being started and the one that starts it.
+/// One end of the socket between a process that is being started and the one that starts it.
 ///
-/// Nobody but the starter has this end: forks of the starter close it as they begin. So to the other end its closing
-/// means that the starter is gone, or has given up.
+/// Nobody has the starter's end but the starter: forks of it close both ends as they begin. So its closing means to the
+/// child that the starter is gone, or has given up; and that of the child's end to the starter that the child is.
 /// Threads: send() and get() may be called concurrently with each other, but not with a move or the destructor.
 class start_channel {
  public:
-  /// A new socket. @return the starter's end, and the child's. @throws std::system_error  no descriptor left.
-  static std::pair<start_channel, os::file_descriptor> create();
+  /// A new socket. @return the starter's end, and the child's, which the child gets a duplicate of.
+  /// @throws std::system_error  no descriptor left. @throws std::bad_alloc
+  static std::pair<start_channel, start_channel> create();
 
   start_channel() noexcept = default;
   start_channel(start_channel&& other) noexcept
@@ -46,7 +47,7 @@ class start_channel {
   void close() noexcept;
 
  private:
-  explicit start_channel(int socket) noexcept;
+  explicit start_channel(int listed) noexcept;
 
   int socket_ = -1;
   std::uint64_t generation_ = 0;  // of the process that has it; see os::generation

@@ -219,6 +219,29 @@ TEST(ForkServer, KilledIsGoneForTheNextStart) {
   EXPECT_THROW((void)server.door().start(), shoal::fork_server_gone);
 }
 
+TEST(ForkServer, KilledBetweenRequestAndAnswerIsGoneAndNotOutOfDescriptors) {
+  for (int round = 0; round < 30; ++round) {
+    forked_server server;
+    ::kill(server.id(), SIGSTOP);
+    fork_server_door::request asked = server.door().ask();
+    server.kill();
+    EXPECT_THROW(
+        {
+          while (!asked.try_finish()) {
+          }
+        },
+        shoal::fork_server_gone);
+  }
+}
+
+TEST(ForkServer, SurvivesPacketsThatAreNoRequests) {
+  const forked_server server;
+  const std::string nonsense(100, 'x');
+  ASSERT_GT(::send(server.door().get(), nonsense.data(), nonsense.size(), MSG_NOSIGNAL), 0);
+  child_process child = server.run("");
+  EXPECT_EQ(end_of(child), exit_status::exited_with(0));
+}
+
 TEST(ForkServer, KilledLeavesItsChildrenAlone) {
   forked_server server;
   child_process child = server.run("wait");

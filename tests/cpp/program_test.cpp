@@ -21,7 +21,8 @@ std::string say(const std::string& command, program which = {}) {
   which.path = "/bin/sh";
   which.arguments = {"sh", "-c", command};
   auto [ours, childs] = shoal::start_channel::create();
-  shoal::os::pidfd process = shoal::start_program(which, std::move(childs));
+  shoal::os::pidfd process = shoal::start_program(which, childs.get());
+  childs.close();
   std::string all;
   char some[4096];
   for (ssize_t size = 0; (size = ::read(ours.get(), some, sizeof some)) > 0;) {
@@ -64,7 +65,7 @@ TEST(Program, ThatDoesNotExistIsAnError) {
   which.arguments = {"program"};
   auto [ours, childs] = shoal::start_channel::create();
   try {
-    shoal::start_program(which, std::move(childs));
+    shoal::start_program(which, childs.get());
     FAIL() << "started";
   } catch (const std::system_error& failure) {
     EXPECT_EQ(failure.code(), std::errc::no_such_file_or_directory);

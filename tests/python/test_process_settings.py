@@ -78,6 +78,24 @@ def test_cpus_and_niceness_are_those_asked_for(context: Any) -> None:
     assert run(context, tell_cpus_and_niceness, cpu_affinity=[cpu], nice=niceness) == ({cpu}, niceness)
 
 
+def test_the_environment_itself_and_an_iterator_of_cpus_can_be_passed(context: Any, tmp_path: Path) -> None:
+    cpu = max(os.sched_getaffinity(0))
+    out = context.Queue()
+    child = context.Process(
+        target=tell_cpus_and_niceness,
+        args=(out,),
+        env=os.environ,
+        cpu_affinity=(one for one in [cpu]),
+        cwd=tmp_path / "later",
+    )
+    with pytest.raises(FileNotFoundError):
+        child.start()
+    (tmp_path / "later").mkdir()
+    child.start()  # with the same again
+    assert out.get(timeout=30)[0] == {cpu}
+    child.join()
+
+
 def test_memory_beyond_the_limit_is_a_memory_error(context: Any) -> None:
     assert run(context, allocate, 16 << 20, max_memory=LIMIT) == 16 << 20
     assert run(context, allocate, 2 * LIMIT, max_memory=LIMIT) == f"MemoryError, limit {LIMIT}"
@@ -115,6 +133,8 @@ def test_a_name_that_nobody_chose_is_not_shown(context: Any) -> None:
         ({"nice": "very"}, TypeError, "very"),
         ({"max_memory": 4096}, ValueError, "max_memory=4096 is too little"),
         ({"max_memory": -1}, ValueError, "max_memory=-1"),
+        ({"nice": 1 << 40}, ValueError, "too large"),
+        ({"max_memory": 1 << 70}, ValueError, "too large"),
     ],
 )
 @pytest.mark.usefixtures("no_leaks")
