@@ -2,16 +2,18 @@
 
 usage: process_start_join.py LIBRARY METHOD COUNT
 
-The first one is not counted: with forkserver it starts the server.
+The first one is not counted: with forkserver it starts the server. Children of spawn import this file, so it imports
+nothing that they do not need.
 """
 
 from __future__ import annotations
 
 import sys
 import time
-from typing import Any
 
-from libraries import module
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def nothing() -> None:
@@ -19,6 +21,8 @@ def nothing() -> None:
 
 
 def main() -> None:
+    from libraries import module
+
     library, method, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
     context = module(library).get_context(method)
     start_and_join(library, context)
