@@ -47,7 +47,7 @@ void call_and_store(result_memory memory, F function, arrival_t<Args>... each) {
 /// The result, some time, of a function that runs in a process of its own; made by shoal::async.
 ///
 /// Destroyed before the result was asked for it waits for the process, as the future of std::async does for its
-/// thread. Threads: as any value, concurrent calls of const members only.
+/// thread; a fork's copy does not. Threads: as any value, concurrent calls of const members only.
 template <class R>
 class future {
  public:
@@ -61,7 +61,7 @@ class future {
   future(const future&) = delete;
   future& operator=(const future&) = delete;
   ~future() {
-    if (valid()) {
+    if (valid() && !process_.is_of_another_process()) {
       try {
         process_.join();
       } catch (const std::exception&) {

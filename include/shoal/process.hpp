@@ -81,7 +81,7 @@ class process {
   }
 
   process(process&&) noexcept;
-  process& operator=(process&&) noexcept;  ///< calls std::terminate if this is joinable, as std::thread
+  process& operator=(process&&) noexcept;  ///< calls std::terminate where the destructor does
   process(const process&) = delete;
   process& operator=(const process&) = delete;
   ~process();  ///< calls std::terminate if joinable, as std::thread; not in a fork, whose child it is not

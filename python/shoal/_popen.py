@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import signal
+import sys
 
 from shoal import _bootstrap, _core, _stdlib
 from shoal._self_reference import self_reference
@@ -170,6 +171,13 @@ class _PackagePopen(Popen):
         try:
             _stdlib.reduction.dump(preparation, file)
             _stdlib.reduction.dump(process, file)
+        except Exception as error:
+            if sys.version_info >= (3, 11):
+                error.add_note(
+                    f"{process.name} is to be started by {self.method}: function and arguments are sent by pickle. "
+                    "Take a function that is defined in a module, or the start method 'fork', which shares all objects."
+                )
+            raise
         finally:
             _stdlib.context.set_spawning_popen(None)
         return file.getvalue()

@@ -36,9 +36,12 @@ def checked(settings: Mapping[str, Any]) -> dict[str, Any]:
         plain["env"] = {_name(name): _word(value) for name, value in plain["env"].items()}
     if "cpu_affinity" in plain:
         plain["cpu_affinity"] = sorted({int(cpu) for cpu in plain["cpu_affinity"]})
-    for name in ("nice", "max_memory"):
-        if name in plain and not isinstance(plain[name], int):
-            raise TypeError(f"{name} is {plain[name]!r}, expected an integer")
+    for name, least, most in (("nice", -20, 19), ("max_memory", 1, (1 << 63) - 1)):
+        if name in plain:
+            if not isinstance(plain[name], int):
+                raise TypeError(f"{name} is {plain[name]!r}, expected an integer")
+            if not least <= plain[name] <= most:
+                raise ValueError(f"{name} is {plain[name]}, expected a number from {least} to {most}")
     return plain
 
 
@@ -147,7 +150,7 @@ def apply_and_report(settings: Mapping[str, Any], descriptor: int) -> bool:
             failure = "OSError", (error.errno, error.strerror, os.fsdecode(name)[:_LONGEST_TEXT])
         else:
             failure = "OSError", (error.errno, f"{error.strerror}, setting nice={settings.get('nice')}")
-    except (ValueError, OverflowError) as error:
+    except ValueError as error:
         failure = "ValueError", (str(error)[:_LONGEST_TEXT],)
     except MemoryError:
         failure = "OSError", (errno.ENOMEM, f"max_memory={settings['max_memory']} is too little")

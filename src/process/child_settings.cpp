@@ -33,8 +33,12 @@ void apply_working_directory(const std::string& directory) {
 }
 
 void apply_nice(int nice) {
+  const std::string attempt = "starting a process: setting nice to " + std::to_string(nice);
+  if (nice < -20 || nice > 19) {  // the kernel would take the nearest instead
+    os::throw_errno(attempt + ", which is not from -20 to 19", EINVAL);
+  }
   if (::setpriority(PRIO_PROCESS, 0, nice) != 0) {
-    os::throw_errno("starting a process: setting nice to " + std::to_string(nice));
+    os::throw_errno(attempt);
   }
 }
 

@@ -23,22 +23,32 @@ namespace {
 
 using message = fork_server_message;
 
-/// Blocks SIGINT as long as it lives. Were it ignored instead, one that is sent to a new child would be lost if it
-/// comes before the child has done with the server's settings; so it comes when this ends.
-class interrupts_blocked {
+/// What the server does about signals as long as this lives, which in a child is not for long.
+///
+/// SIGINT is blocked. Were it ignored instead, one that is sent to a new child would be lost if it comes before the
+/// child has done with the server's settings; so it comes when this ends. SIGCHLD is not ignored, or the kernel would
+/// reap children by itself, and nobody would know how they ended.
+class server_signals {
  public:
-  interrupts_blocked() noexcept {
+  server_signals() noexcept {
     sigset_t interrupt;
     ::sigemptyset(&interrupt);
     ::sigaddset(&interrupt, SIGINT);
-    ::pthread_sigmask(SIG_BLOCK, &interrupt, &before_);
+    ::pthread_sigmask(SIG_BLOCK, &interrupt, &mask_);
+    struct sigaction by_default {};
+    by_default.sa_handler = SIG_DFL;
+    ::sigaction(SIGCHLD, &by_default, &on_child_);
   }
-  ~interrupts_blocked() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-  interrupts_blocked(const interrupts_blocked&) = delete;
-  interrupts_blocked& operator=(const interrupts_blocked&) = delete;
+  ~server_signals() {
+    ::sigaction(SIGCHLD, &on_child_, nullptr);
+    ::pthread_sigmask(SIG_SETMASK, &mask_, nullptr);
+  }
+  server_signals(const server_signals&) = delete;
+  server_signals& operator=(const server_signals&) = delete;
 
  private:
-  sigset_t before_;
+  sigset_t mask_;
+  struct sigaction on_child_ {};
 };
 
 class server {
@@ -156,7 +166,7 @@ class server {
     }
   }
 
-  /// Never waits: whoever does not read what is told of its own children has had enough of it already.
+  /// Does not wait for a client, in whose socket there is room for the two things that it is told of a child.
   static void tell(int channel, message what, std::span<const int> descriptors) noexcept {
     try {
       send_packet(channel, std::as_bytes(std::span(&what, 1)), descriptors);
@@ -183,7 +193,7 @@ class server {
 }  // namespace
 
 std::optional<os::file_descriptor> serve_forks(os::file_descriptor door, const std::function<pid_t()>& fork) {
-  const interrupts_blocked blocked;
+  const server_signals signals;
   return server(std::move(door), fork).serve();
 }
 

@@ -80,8 +80,9 @@ class fork_server_door {
 
 /// The fork server: forks a child for each request, and tells how it ended, as long as there are clients.
 ///
-/// The process should have one thread. SIGINT is blocked meanwhile, so that Ctrl-C is for the clients; children have it
-/// as it was. They have no descriptors that the server had opened for other children, nor its door.
+/// The process should have one thread. SIGINT is blocked meanwhile, so that Ctrl-C is for the clients, and SIGCHLD is
+/// not ignored; children have both as they were. They have no descriptors that the server had opened for other
+/// children, nor its door.
 ///
 /// @param fork  what to fork with, if it is more than ::fork
 /// @return in each child its end of the start_channel; nothing in the server, once no client is left.

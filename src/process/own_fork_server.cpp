@@ -32,8 +32,10 @@ class own_fork_server {
       } catch (const fork_server_gone&) {
         forget(server);
         if (launches == most_launches) {
-          os::throw_errno("starting a process by the fork server, which ends again and again as soon as it is launched",
-                          ECHILD);
+          os::throw_errno(
+              "starting a process by the fork server, which ends again and again before it comes to the shoal::runtime "
+              "in its main",
+              ECHILD);
         }
       }
     }

@@ -274,7 +274,7 @@ process::process() noexcept = default;
 process::process(process&&) noexcept = default;
 
 process& process::operator=(process&& other) noexcept {
-  if (joinable()) {
+  if (joinable() && child_->is_own()) {
     std::terminate();
   }
   child_ = std::move(other.child_);

@@ -77,6 +77,10 @@ int act(int channel) {
   } else if (what == "echo") {
     const std::string id = std::to_string(::getpid());
     (void)!::write(package->descriptors.at(0).get(), id.data(), id.size());
+  } else if (what == "is SIGCHLD ignored") {
+    struct sigaction now {};
+    ::sigaction(SIGCHLD, nullptr, &now);
+    return now.sa_handler == SIG_IGN ? 1 : 0;
   } else if (what == "many") {
     return static_cast<int>(package->descriptors.size() % 256);
   }
@@ -240,6 +244,23 @@ TEST(ForkServer, SurvivesPacketsThatAreNoRequests) {
   ASSERT_GT(::send(server.door().get(), nonsense.data(), nonsense.size(), MSG_NOSIGNAL), 0);
   child_process child = server.run("");
   EXPECT_EQ(end_of(child), exit_status::exited_with(0));
+}
+
+TEST(ForkServer, KnowsHowItsChildrenEndWhereSigchldIsIgnored) {
+  struct sigaction ignore {};
+  struct sigaction before {};
+  ignore.sa_handler = SIG_IGN;
+  ::sigaction(SIGCHLD, &ignore, &before);
+  {
+    const forked_server server;
+    ::sigaction(SIGCHLD, &before, nullptr);
+    child_process child = server.run("");
+    child_process killed = server.run("kill");
+    child_process ignoring = server.run("is SIGCHLD ignored");
+    EXPECT_EQ(end_of(child), exit_status::exited_with(0));
+    EXPECT_EQ(end_of(killed), exit_status::killed_by(SIGKILL));
+    EXPECT_EQ(end_of(ignoring), exit_status::exited_with(1)) << "children have it as the server had";
+  }
 }
 
 TEST(ForkServer, KilledLeavesItsChildrenAlone) {

@@ -157,6 +157,12 @@ TEST_P(ProcessOptions, NiceIsSet) {
   EXPECT_EQ(say({.nice = 7}, [](answers& out) { out.push(std::to_string(::getpriority(PRIO_PROCESS, 0))); }), "7");
 }
 
+TEST_P(ProcessOptions, NicenessOutOfItsRangeIsRefused) {
+  const std::system_error error = refusal({.nice = 20});
+  EXPECT_EQ(error.code(), std::errc::invalid_argument);
+  EXPECT_NE(std::string(error.what()).find("nice to 20, which is not from -20 to 19"), std::string::npos);
+}
+
 void allocate(answers& out) {
   try {
     const std::vector<char> much(200'000'000, 'x');

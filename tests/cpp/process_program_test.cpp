@@ -48,7 +48,7 @@ TEST(ProcessProgram, RunsOnWhenItsFileIsReplaced) {
 TEST(ProcessProgram, ThatEndsBeforeItsRuntimeIsAnError) {
   EXPECT_THAT(output_of(SHOAL_TEST_PROGRAMS "/shoal_test_crash_early"),
               AllOf(HasSubstr("exited with code 7 before it came to the shoal::runtime in its main"),
-                    HasSubstr("the fork server, which ends again and again as soon as it is launched")));
+                    HasSubstr("the fork server, which ends again and again before it comes to the shoal::runtime")));
 }
 
 }  // namespace

@@ -138,7 +138,8 @@ TEST_P(ProcessTrouble, AForkOfTheStarterStopsNobodyByDestroyingItsCopy) {
   jprocess worker(process_options{.method = GetParam()}, run_until_stopped, std::ref(began));
   began.wait();
   EXPECT_EQ(in_fork([&] {
-              const jprocess copy = std::move(worker);
+              jprocess copy = std::move(worker);
+              copy = jprocess();
               return 3;
             }),
             3);

@@ -132,9 +132,10 @@ def test_a_name_that_nobody_chose_is_not_shown(context: Any) -> None:
         ({"cpu_affinity": [-1]}, ValueError, "-1"),
         ({"nice": "very"}, TypeError, "very"),
         ({"max_memory": 4096}, ValueError, "max_memory=4096 is too little"),
-        ({"max_memory": -1}, ValueError, "max_memory=-1"),
-        ({"nice": 1 << 40}, ValueError, "too large"),
-        ({"max_memory": 1 << 70}, ValueError, "too large"),
+        ({"max_memory": -1}, ValueError, "max_memory is -1"),
+        ({"nice": 1 << 40}, ValueError, "from -20 to 19"),
+        ({"nice": 20}, ValueError, "from -20 to 19"),
+        ({"max_memory": 1 << 70}, ValueError, "expected a number"),
     ],
 )
 @pytest.mark.usefixtures("no_leaks")

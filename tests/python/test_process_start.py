@@ -147,8 +147,10 @@ def test_several_threads_may_start_processes_at_once(context: Any) -> None:
 def test_what_cannot_be_pickled_makes_start_fail(method: str) -> None:
     context = shoal.get_context(method)
     child = context.Process(target=lambda: None)
-    with pytest.raises(Exception, match=r"(?i)pickle|local object"):
+    with pytest.raises(Exception, match=r"(?i)pickle|local object") as raised:
         child.start()
+    if sys.version_info >= (3, 11):
+        assert any(method in note and "pickle" in note for note in raised.value.__notes__)
     assert child.pid is None
     assert shoal.active_children() == []
 
