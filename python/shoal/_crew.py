@@ -8,12 +8,12 @@ other; so only it decides what became of a task, and nothing else ever starts or
 from __future__ import annotations
 
 import os
-import signal
 import threading
 import time
 from queue import Empty
 
-from shoal import _stdlib
+from shoal import _functions, _stdlib
+from shoal._exit_codes import how_it_ended
 from shoal._results import Job
 from shoal._worker import WorkQueue, run
 from shoal.errors import ProcessError, WorkerDied
@@ -23,6 +23,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
+
+    from shoal._worker_options import WorkerOptions
 
 RUN = "RUN"
 CLOSE = "CLOSE"
@@ -73,14 +75,12 @@ class Crew:
         context: Any,
         make_process: Callable[..., Any],
         size: int,
-        initializer: Callable[..., object] | None,
-        initargs: tuple[Any, ...],
-        max_tasks: int | None,
+        options: WorkerOptions,
     ) -> None:
         self._context = context
         self._make_process = make_process
-        self._initializer = initializer
-        self._start_args = (initializer, initargs, max_tasks)
+        self._options = options
+        self._main_is_there = context.get_start_method() == "fork" or _functions.main_can_be_imported()
         self._work = WorkQueue(size + 1)
         self._wake_slot = size  # the last slot belongs to no worker: its "death" only wakes the result handler
         self._reports: SimpleQueue[tuple[int, BaseException | None]] = SimpleQueue()
@@ -118,8 +118,12 @@ class Crew:
         key = (job._job, index)
         ticket: list[int | None] = [None]
         self._outstanding[key] = ticket
+        task = (job._job, index, kind, func, args, kwds)
         try:
-            ticket[0] = self._work.submit((job._job, index, kind, func, args, kwds))
+            try:
+                ticket[0] = self._work.submit(task)
+            except _functions.NOT_BY_NAME:
+                ticket[0] = self._work.submit(_functions.Portable(task, main_is_there=self._main_is_there))
         except Exception as error:
             self._outstanding.pop(key, None)
             job._set(index, False, error)
@@ -169,10 +173,11 @@ class Crew:
         return [worker for worker in self.workers if worker is not None]
 
     def _hire(self, slot: int) -> None:
-        args = (slot, self._work, self._reports, *self._start_args)
+        args = (slot, self._work, self._reports, self._options)
         process = self._make_process(self._context, target=run, args=args)
         process.name = process.name.replace("Process", "PoolWorker")
         process.daemon = True
+        self._options.apply_to(process, slot)
         process.start()
         self.workers[slot] = Worker(slot, process)
 
@@ -315,7 +320,7 @@ class Crew:
             return
         place = f"worker {slot} (pid {pid})"
         what = job.describe(found[1])
-        message = f"{what} was running in {place} when it {how_it_ended(exitcode)}. Other tasks go on."
+        message = f"{what} was running in {place} when it {how_it_ended(exitcode, self._options.max_memory)}. Other tasks go on."
         error = WorkerDied(message, pid=pid, exitcode=exitcode, worker=slot, task=job.first_item(found[1]))
         self._deliver(ticket, True, (*found, False, error))
 
@@ -323,14 +328,14 @@ class Crew:
         self._stillborn += 1
         if cause is None and self._stillborn < STILLBORN_LIMIT:
             return
-        name = getattr(self._initializer, "__qualname__", repr(self._initializer))
+        name = getattr(self._options.initializer, "__qualname__", repr(self._options.initializer))
         if cause is not None:
             import traceback
 
             how = f"its initializer {name} raised {traceback.format_exception_only(type(cause), cause)[-1].strip()}"
         else:
-            during = "" if self._initializer is None else f" or was in its initializer {name}"
-            how = f"it {how_it_ended(exitcode)} before it was ready{during}"
+            during = "" if self._options.initializer is None else f" or was in its initializer {name}"
+            how = f"it {how_it_ended(exitcode, self._options.max_memory)} before it was ready{during}"
         error = WorkerDied(
             f"worker {slot} (pid {pid}) of the pool could not start: {how}. "
             "The pool runs no more tasks, since another worker would fare the same.",
@@ -355,15 +360,3 @@ class Crew:
     def _abort_all(self, error: BaseException) -> None:
         for job in list(self.jobs.values()):
             job._abort(error)
-
-
-def how_it_ended(exitcode: int) -> str:
-    """An exit code in words, to go on with after "it"."""
-    if exitcode >= 0:
-        return f"ended the process with exit status {exitcode}"
-    try:
-        name = signal.Signals(-exitcode).name
-    except ValueError:
-        name = f"signal {-exitcode}"
-    hint = "; perhaps the machine ran out of memory" if name == "SIGKILL" else ""
-    return f"was killed by {name}{hint}"

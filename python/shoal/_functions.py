@@ -115,10 +115,10 @@ def _cloudpickler(main_is_there: bool) -> Any:
 def _extend(base: Any, main_is_there: bool) -> Any:
     import collections
 
-    reducers = _stdlib.reduction.ForkingPickler._extra_reducers
+    reducers = collections.ChainMap(_stdlib.reduction.ForkingPickler._extra_reducers, base.dispatch_table)
 
     class Pickler(base):  # type: ignore[misc]
-        dispatch_table: Any = collections.ChainMap(reducers, base.dispatch_table)
+        dispatch_table = reducers
 
         def reducer_override(self, value: Any) -> Any:
             # cloudpickle takes all of `__main__` by value. An instance of a class sent that way, once it is back, would

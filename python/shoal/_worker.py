@@ -5,14 +5,15 @@ from __future__ import annotations
 import itertools
 import os
 
-from shoal import _core, _stdlib
+from shoal import _core, _stdlib, _worker_local
 from shoal._process import BaseProcess
 from shoal.queues import SimpleQueue
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
+
+    from shoal._worker_options import WorkerOptions
 
 # Kinds of tasks. A task is (job, index, kind, func, args, kwds), its outcome (job, index, succeeded, value or error).
 CALL, MAP, STARMAP = range(3)
@@ -36,25 +37,24 @@ def run(
     slot: int,
     work: WorkQueue,
     reports: SimpleQueue[Any],
-    initializer: Callable[..., object] | None,
-    initargs: tuple[Any, ...],
-    max_tasks: int | None,
+    options: WorkerOptions,
 ) -> None:
-    """Do tasks until the queue is closed and empty, or `max_tasks` are done.
+    """Do tasks until the queue is closed and empty, or as many are done as a worker may; then call `worker_exit`.
 
     An Exception in a task is its outcome. What is more than that (SystemExit, KeyboardInterrupt, ...) ends the process,
     and the owner sees that end.
     """
     if not isinstance(_stdlib.process.current_process(), BaseProcess):
         _core.die_with_parent(os.getppid())  # as Shoal's own daemons do; the pool was given a foreign context
-    if initializer is not None:
+    _worker_local.become(slot)
+    if options.initializer is not None:
         try:
-            initializer(*initargs)
+            options.initializer(*options.initargs)
         except Exception as error:
             _report(reports, error)
             raise
     reports.put((os.getpid(), None))
-    for _ in itertools.count() if max_tasks is None else range(max_tasks):
+    for _ in itertools.count() if options.max_tasks is None else range(options.max_tasks):
         taken = _take(work, slot)
         if taken is None:
             break
@@ -64,6 +64,7 @@ def run(
         else:
             _finish(work, slot, ticket, (None, 0, False, task))
         taken = task = None  # the task's objects must not live on while this worker waits for the next
+    _worker_local.leave(options.worker_exit)
 
 
 def _take(work: WorkQueue, slot: int) -> tuple[int, bool, Any] | None:

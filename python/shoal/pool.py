@@ -16,10 +16,12 @@ from shoal import _stdlib
 from shoal._crew import CLOSE, RUN, TERMINATE, Crew
 from shoal._results import ApplyResult, AsyncResult, IMapIterator, IMapUnorderedIterator, Job, MapResult
 from shoal._worker import CALL, MAP, STARMAP
+from shoal._worker_local import Worker, current_worker
+from shoal._worker_options import WorkerOptions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from multiprocessing.context import BaseContext
     from multiprocessing.pool import ThreadPool
     from typing import Any, TypeVar
@@ -27,7 +29,17 @@ if TYPE_CHECKING:
     R = TypeVar("R")
     S = TypeVar("S")
 
-__all__ = ["ApplyResult", "AsyncResult", "IMapIterator", "IMapUnorderedIterator", "MapResult", "Pool", "ThreadPool"]
+__all__ = [
+    "ApplyResult",
+    "AsyncResult",
+    "IMapIterator",
+    "IMapUnorderedIterator",
+    "MapResult",
+    "Pool",
+    "ThreadPool",
+    "Worker",
+    "current_worker",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -38,7 +50,19 @@ class Pool:
     """Worker processes that run functions for this one.
 
     `processes` is their number (None: one for each CPU). Each calls `initializer(*initargs)` first, and is replaced by
-    a new one after `maxtasksperchild` tasks (None: never). `context` says how they start.
+    a new one after `maxtasksperchild` tasks (None: never). `context` says how they start. More can be chosen for them:
+
+    worker_exit     a function that each calls last, without arguments, when it ends in order: after `close`, and after
+                    `maxtasksperchild` tasks; not when it is killed, as by `terminate` and the end of a `with`
+                    statement. What it raises is printed; if it takes more than a minute, the process ends all the same
+    max_memory      how many bytes of private memory each may have; beyond that there is MemoryError, for the task to
+                    fail with. See `Process`
+    cpu_affinity    the CPUs each may run on: True for one each, going round those that this process may use; or a list
+                    with a CPU or a set of CPUs for each worker
+
+    The functions may be lambdas and closures, with every start method, if cloudpickle is installed. So may those of
+    tasks, and be among their arguments. A task finds its worker's number, and a place for what is to be kept, in
+    `shoal.pool.current_worker()`. It may have a pool, and processes, of its own, which end with the worker.
 
     The first workers start in the constructor, before any thread does. If an initializer raises or ends its process,
     the pool is broken: all tasks, those to come too, fail with `WorkerDied`, whose cause is what was raised. A pool is
@@ -65,23 +89,26 @@ class Pool:
         initargs: Iterable[Any] = (),
         maxtasksperchild: int | None = None,
         context: BaseContext | None = None,
+        *,
+        worker_exit: Callable[[], object] | None = None,
+        max_memory: int | None = None,
+        cpu_affinity: bool | Sequence[int | Iterable[int]] | None = None,
     ) -> None:
         self._state = "INIT"
         if processes is None:
             processes = getattr(os, "process_cpu_count", os.cpu_count)() or 1
         if processes < 1:
             raise ValueError("Number of processes must be at least 1")
-        if maxtasksperchild is not None and (not isinstance(maxtasksperchild, int) or maxtasksperchild <= 0):
-            raise ValueError("maxtasksperchild must be a positive int or None")
-        if initializer is not None and not callable(initializer):
-            raise TypeError("initializer must be a callable")
+        options = WorkerOptions(
+            processes, initializer, initargs, maxtasksperchild, worker_exit, max_memory, cpu_affinity
+        )
         self._ctx = context or self._context or _default_context()
         self._processes = processes
         self._maxtasksperchild = maxtasksperchild
         self._initializer = initializer
-        self._initargs = tuple(initargs)
+        self._initargs = options.initargs
         self._owner_pid = os.getpid()
-        self._crew = Crew(self._ctx, self.Process, processes, initializer, self._initargs, maxtasksperchild)
+        self._crew = Crew(self._ctx, self.Process, processes, options)
         # The crew's threads know nothing of this object, so that it can be collected while they run; then they end.
         self._terminate = _stdlib.util.Finalize(self, self._crew.terminate, exitpriority=15)
         self._state = RUN
