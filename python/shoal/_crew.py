@@ -320,7 +320,8 @@ class Crew:
             return
         place = f"worker {slot} (pid {pid})"
         what = job.describe(found[1])
-        message = f"{what} was running in {place} when it {how_it_ended(exitcode, self._options.max_memory)}. Other tasks go on."
+        how = how_it_ended(exitcode, self._options.max_memory)
+        message = f"{what} was running in {place} when it {how}. Other tasks go on."
         error = WorkerDied(message, pid=pid, exitcode=exitcode, worker=slot, task=job.first_item(found[1]))
         self._deliver(ticket, True, (*found, False, error))
 
