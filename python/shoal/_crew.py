@@ -120,10 +120,7 @@ class Crew:
         self._outstanding[key] = ticket
         task = (job._job, index, kind, func, args, kwds)
         try:
-            try:
-                ticket[0] = self._work.submit(task)
-            except _functions.NOT_BY_NAME:
-                ticket[0] = self._work.submit(_functions.Portable(task, main_is_there=self._main_is_there))
+            ticket[0] = self._send(task)
         except Exception as error:
             self._outstanding.pop(key, None)
             job._set(index, False, error)
@@ -131,6 +128,14 @@ class Crew:
             self._outstanding.pop(key, None)
             job._abort(ProcessError("the call was interrupted while its tasks were handed out"))
             raise
+
+    def _send(self, task: tuple[Any, ...]) -> int:
+        if self._main_is_there:
+            try:
+                return self._work.submit(task)
+            except _functions.NOT_BY_NAME:
+                pass
+        return self._work.submit(_functions.Portable(task, main_is_there=self._main_is_there))
 
     def forget(self, job: int) -> None:
         """`job` has ended."""

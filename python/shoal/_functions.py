@@ -32,22 +32,23 @@ def dumps_function(func: Any, *, main_is_there: bool = True) -> tuple[bytes, boo
 
     Raises what pickling raises. If only cloudpickle could do it and it is not installed, the message says so.
     """
-    if not main_is_there and getattr(func, "__module__", None) == "__main__" and _cloudpickler(False) is not None:
-        return _dumps_as_code(func, False), False
-    if not _has_only_its_name(func):
-        return dumps_with_functions(func, main_is_there=main_is_there), False
-    try:
-        return dumps(func, 5), True
-    except NOT_BY_NAME as refusal:
-        return _dumps_otherwise(func, main_is_there, refusal), False
+    if main_is_there and _has_only_its_name(func):
+        try:
+            return dumps(func, 5), True
+        except NOT_BY_NAME as refusal:
+            return _dumps_otherwise(func, main_is_there, refusal), False
+    return dumps_with_functions(func, main_is_there=main_is_there), False
 
 
 def dumps_with_functions(value: Any, *, main_is_there: bool = True) -> bytes:
     """Pickle anything, with lambdas and closures in it, as `dumps_function`."""
     try:
-        return bytes(_stdlib.reduction.ForkingPickler.dumps(value, 5))
+        pickled = bytes(_stdlib.reduction.ForkingPickler.dumps(value, 5))
     except NOT_BY_NAME as refusal:
         return _dumps_otherwise(value, main_is_there, refusal)
+    if not main_is_there and b"__main__" in pickled and _cloudpickler(main_is_there) is not None:
+        return _dumps_as_code(value, main_is_there)
+    return pickled
 
 
 class Portable:
