@@ -18,9 +18,19 @@ from shoal import _stdlib
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, Generic, TypeVar
 
     from shoal.pool import Pool
+
+    R = TypeVar("R")
+else:
+    R = object  # type variables are for type checkers
+
+    class Generic:
+        __slots__ = ()
+        # Subscripting is for annotations: it makes no class.
+        __class_getitem__ = classmethod(GenericAlias)
+
 
 _numbers = itertools.count()
 
@@ -68,10 +78,8 @@ class Job:
         self._pool = None
 
 
-class ApplyResult(Job):
+class ApplyResult(Job, Generic[R]):
     """The result of `Pool.apply_async`, to be. Its methods may be called by any thread of the process that made it."""
-
-    __class_getitem__: Any = classmethod(GenericAlias)
 
     def __init__(
         self,
@@ -103,7 +111,7 @@ class ApplyResult(Job):
         """Wait until the call has ended, or for `timeout` seconds."""
         self._event.wait(timeout)
 
-    def get(self, timeout: float | None = None) -> Any:
+    def get(self, timeout: float | None = None) -> R:
         """The value that the call returned, waiting for it.
 
         Raises what the call raised, with the worker's traceback as its cause; WorkerDied if the worker ended meanwhile;
@@ -113,7 +121,7 @@ class ApplyResult(Job):
         if not self.ready():
             raise _stdlib.context.TimeoutError
         if self._success:
-            return self._value
+            return self._value  # type: ignore[no-any-return]
         raise self._value
 
     def _set(self, index: int, ok: bool, value: Any) -> None:
@@ -137,7 +145,7 @@ class ApplyResult(Job):
 AsyncResult = ApplyResult
 
 
-class MapResult(ApplyResult):
+class MapResult(ApplyResult[list[R]]):
     """The result of `Pool.map_async`, to be: a list. It has ended when all tasks have, whether or not one failed.
 
     If some failed, `get` raises the error of the first that was heard of.
@@ -166,7 +174,7 @@ class MapResult(ApplyResult):
             self._finish(self._success, self._value)
 
 
-class IMapIterator(Job):
+class IMapIterator(Job, Generic[R]):
     """What `Pool.imap` returns: the values, in the order of the iterable, each as soon as it is there.
 
     A task that failed raises in its turn; iteration may go on after that. May be used by several threads.
@@ -185,10 +193,10 @@ class IMapIterator(Job):
         self.room = threading.Semaphore(ahead)
         super().__init__(pool, method, func, chunksize)
 
-    def __iter__(self) -> IMapIterator:
+    def __iter__(self) -> IMapIterator[R]:
         return self
 
-    def next(self, timeout: float | None = None) -> Any:
+    def next(self, timeout: float | None = None) -> R:
         """The next value, waiting for it.
 
         Raises StopIteration at the end; what the task raised; WorkerDied if its worker ended; ProcessError if the pool
@@ -207,7 +215,7 @@ class IMapIterator(Job):
                 self._cond.wait(left)
             ok, value = self._ready.popleft()
         if ok:
-            return value
+            return value  # type: ignore[no-any-return]
         raise value
 
     __next__ = next
@@ -254,7 +262,7 @@ class IMapIterator(Job):
             self._end()
 
 
-class IMapUnorderedIterator(IMapIterator):
+class IMapUnorderedIterator(IMapIterator[R]):
     """What `Pool.imap_unordered` returns: as `IMapIterator`, but each value comes as soon as it is ready."""
 
     _ordered = False

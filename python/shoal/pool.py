@@ -141,7 +141,7 @@ class Pool:
         kwds: Mapping[str, Any] = {},
         callback: Callable[[R], object] | None = None,
         error_callback: Callable[[BaseException], object] | None = None,
-    ) -> ApplyResult:
+    ) -> ApplyResult[R]:
         """As `apply`, but return a result to be. All errors but a pool that is not running come with it.
 
         `callback` gets the value, or `error_callback` the error, in a thread of the pool, before `get` returns it. They
@@ -155,7 +155,7 @@ class Pool:
         Items go out in chunks of `chunksize` (None: four chunks for each worker). If a call fails, the others of its
         chunk are given up, the other chunks are done all the same, and then the first error is raised, as from `apply`.
         """
-        return self._map("map", MAP, func, iterable, chunksize).get()  # type: ignore[no-any-return]
+        return self._map("map", MAP, func, iterable, chunksize).get()
 
     def map_async(
         self,
@@ -164,7 +164,7 @@ class Pool:
         chunksize: int | None = None,
         callback: Callable[[list[R]], object] | None = None,
         error_callback: Callable[[BaseException], object] | None = None,
-    ) -> MapResult:
+    ) -> MapResult[R]:
         """As `map`, but return a result to be; the callbacks are those of `apply_async`."""
         return self._map("map_async", MAP, func, iterable, chunksize, callback, error_callback)
 
@@ -172,7 +172,7 @@ class Pool:
         self, func: Callable[..., R], iterable: Iterable[Iterable[Any]], chunksize: int | None = None
     ) -> list[R]:
         """As `map`, for items that are the arguments of one call: return `[func(*item) for item in iterable]`."""
-        return self._map("starmap", STARMAP, func, iterable, chunksize).get()  # type: ignore[no-any-return]
+        return self._map("starmap", STARMAP, func, iterable, chunksize).get()
 
     def starmap_async(
         self,
@@ -181,11 +181,11 @@ class Pool:
         chunksize: int | None = None,
         callback: Callable[[list[R]], object] | None = None,
         error_callback: Callable[[BaseException], object] | None = None,
-    ) -> MapResult:
+    ) -> MapResult[R]:
         """As `starmap`, but return a result to be; the callbacks are those of `apply_async`."""
         return self._map("starmap_async", STARMAP, func, iterable, chunksize, callback, error_callback)
 
-    def imap(self, func: Callable[[S], R], iterable: Iterable[S], chunksize: int = 1) -> IMapIterator:
+    def imap(self, func: Callable[[S], R], iterable: Iterable[S], chunksize: int = 1) -> IMapIterator[R]:
         """As `map`, but return an iterator over the values, in order.
 
         A thread reads `iterable` as the work goes on, some hundred chunks ahead of the workers at most; so it may be
@@ -193,7 +193,7 @@ class Pool:
         """
         return self._imap(IMapIterator, "imap", func, iterable, chunksize)
 
-    def imap_unordered(self, func: Callable[[S], R], iterable: Iterable[S], chunksize: int = 1) -> IMapIterator:
+    def imap_unordered(self, func: Callable[[S], R], iterable: Iterable[S], chunksize: int = 1) -> IMapIterator[R]:
         """As `imap`, but the values come in the order in which they are ready."""
         return self._imap(IMapUnorderedIterator, "imap_unordered", func, iterable, chunksize)
 
@@ -264,9 +264,9 @@ class Pool:
         kwds: Mapping[str, Any],
         callback: Callable[[Any], object] | None = None,
         error_callback: Callable[[BaseException], object] | None = None,
-    ) -> ApplyResult:
+    ) -> ApplyResult[Any]:
         self._check_running()
-        result = ApplyResult(self, method, func, callback, error_callback)
+        result: ApplyResult[Any] = ApplyResult(self, method, func, callback, error_callback)
         self._crew.submit(result, 0, CALL, func, args, kwds)
         return result
 
@@ -279,26 +279,26 @@ class Pool:
         chunksize: int | None,
         callback: Callable[[Any], object] | None = None,
         error_callback: Callable[[BaseException], object] | None = None,
-    ) -> MapResult:
+    ) -> MapResult[Any]:
         self._check_running()
         items = list(iterable)
         if chunksize is None:
             chunksize = max(1, -(-len(items) // (self._processes * 4)))
         if chunksize < 1:
             raise ValueError(f"Chunksize must be 1+, not {chunksize}")
-        result = MapResult(len(items), self, method, func, callback, error_callback, chunksize)
+        result: MapResult[Any] = MapResult(len(items), self, method, func, callback, error_callback, chunksize)
         for index, first in enumerate(range(0, len(items), chunksize)):
             self._crew.submit(result, index, kind, func, items[first : first + chunksize], None)
         return result
 
     def _imap(
         self,
-        iterator: type[IMapIterator],
+        iterator: type[IMapIterator[Any]],
         method: str,
         func: Callable[..., Any],
         iterable: Iterable[Any],
         chunksize: int,
-    ) -> IMapIterator:
+    ) -> IMapIterator[Any]:
         self._check_running()
         if chunksize < 1:
             raise ValueError(f"Chunksize must be 1+, not {chunksize}")
@@ -308,7 +308,7 @@ class Pool:
         return result
 
 
-def _feed(crew: Crew, result: IMapIterator, func: Callable[..., Any], iterable: Iterable[Any]) -> None:
+def _feed(crew: Crew, result: IMapIterator[Any], func: Callable[..., Any], iterable: Iterable[Any]) -> None:
     """Submit the tasks of an `imap` while its iterable is read."""
     index = 0
     try:
