@@ -36,7 +36,7 @@ def dumps_function(func: Any, *, main_is_there: bool = True) -> tuple[bytes, boo
         try:
             return dumps(func, 5), True
         except NOT_BY_NAME as refusal:
-            return _dumps_otherwise(func, main_is_there, refusal), False
+            return by_value(func, refusal, main_is_there=main_is_there), False
     return dumps_with_functions(func, main_is_there=main_is_there), False
 
 
@@ -45,10 +45,23 @@ def dumps_with_functions(value: Any, *, main_is_there: bool = True) -> bytes:
     try:
         pickled = bytes(_stdlib.reduction.ForkingPickler.dumps(value, 5))
     except NOT_BY_NAME as refusal:
-        return _dumps_otherwise(value, main_is_there, refusal)
+        return by_value(value, refusal, main_is_there=main_is_there)
     if not main_is_there and b"__main__" in pickled and _cloudpickler(main_is_there) is not None:
         return _dumps_as_code(value, main_is_there)
     return pickled
+
+
+def by_value(value: Any, refusal: Exception, *, main_is_there: bool = True) -> bytes:
+    """Pickle what plain pickle has refused, if cloudpickle can; raises `refusal`, or what says more, if not."""
+    if not isinstance(refusal, NOT_BY_NAME):
+        raise refusal
+    if _cloudpickler(main_is_there) is not None:
+        return _dumps_as_code(value, main_is_there)
+    if not any(word in str(refusal) for word in ("<lambda>", "<locals>", "local object")):
+        raise refusal
+    kind = next(kind for kind in NOT_BY_NAME if isinstance(refusal, kind))
+    hint = "Lambdas and functions inside functions can be sent if cloudpickle is installed: pip install cloudpickle"
+    raise kind(f"{refusal}. {hint}") from refusal
 
 
 class Portable:
@@ -75,16 +88,6 @@ def _has_only_its_name(func: Any) -> bool:
     if type(func) is BuiltinFunctionType:
         return func.__self__ is None or isinstance(func.__self__, ModuleType)  # others are methods of an object
     return type(func) is FunctionType or type(func) is type
-
-
-def _dumps_otherwise(value: Any, main_is_there: bool, refusal: Exception) -> bytes:
-    if _cloudpickler(main_is_there) is None:
-        if not any(word in str(refusal) for word in ("<lambda>", "<locals>", "local object")):
-            raise refusal
-        kind = next(kind for kind in NOT_BY_NAME if isinstance(refusal, kind))
-        hint = "Lambdas and functions inside functions can be sent if cloudpickle is installed: pip install cloudpickle"
-        raise kind(f"{refusal}. {hint}") from refusal
-    return _dumps_as_code(value, main_is_there)
 
 
 def _dumps_as_code(value: Any, main_is_there: bool) -> bytes:
