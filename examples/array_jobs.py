@@ -6,7 +6,6 @@ What a worker gets, and what comes back, is a view of that memory, which is give
 """
 
 import numpy as np
-
 import shoal
 
 

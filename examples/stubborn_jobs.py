@@ -50,10 +50,10 @@ def main():
             fail_twice, (pathlib.Path(name),), retries=3, retry_on=(shoal.WorkerDied, ConnectionError)
         )
         unwanted = pool.apply_async(hang)
-        unwanted.cancel()
         report("a job that hangs", hanging)
         report("a job that crashes", crashing)
         report("a job that fails twice", unlucky)
+        unwanted.cancel()
         report("a job that was cancelled", unwanted)
         report("and then", pool.apply_async(sum, ([1, 2, 3],)))
 
