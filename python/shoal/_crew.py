@@ -12,8 +12,9 @@ import threading
 import time
 from queue import Empty
 
-from shoal import _functions, _stdlib
+from shoal import _stdlib
 from shoal._exit_codes import how_it_ended
+from shoal._functions import FunctionPickler, Portable
 from shoal._results import Job
 from shoal._worker import WorkQueue, run
 from shoal.errors import ProcessError, WorkerDied
@@ -80,7 +81,7 @@ class Crew:
         self._context = context
         self._make_process = make_process
         self._options = options
-        self._main_is_there = context.get_start_method() == "fork" or _functions.main_can_be_imported()
+        self._functions = FunctionPickler(context.get_start_method())
         self._work = WorkQueue(size + 1)
         self._wake_slot = size  # the last slot belongs to no worker: its "death" only wakes the result handler
         self._reports: SimpleQueue[tuple[int, BaseException | None]] = SimpleQueue()
@@ -118,9 +119,8 @@ class Crew:
         key = (job._job, index)
         ticket: list[int | None] = [None]
         self._outstanding[key] = ticket
-        task = (job._job, index, kind, func, args, kwds)
         try:
-            ticket[0] = self._send(task)
+            ticket[0] = self._send(job._job, index, kind, func, args, kwds)
         except Exception as error:
             self._outstanding.pop(key, None)
             job._set(index, False, error)
@@ -129,13 +129,12 @@ class Crew:
             job._abort(ProcessError("the call was interrupted while its tasks were handed out"))
             raise
 
-    def _send(self, task: tuple[Any, ...]) -> int:
-        if self._main_is_there:
-            try:
-                return self._work.submit(task)
-            except _functions.NOT_BY_NAME:
-                pass
-        return self._work.submit(_functions.Portable(task, main_is_there=self._main_is_there))
+    def _send(self, job: int, index: int, kind: int, func: Any, args: Any, kwds: Any) -> int:
+        task = (job, index, kind, self._functions.sendable(func), args, kwds)
+        try:
+            return self._work.submit(task)
+        except Exception:
+            return self._work.submit(Portable(task, self._functions))
 
     def forget(self, job: int) -> None:
         """`job` has ended."""

@@ -1,14 +1,16 @@
 """How functions travel to the workers of a pool.
 
 Plain pickle sends the name of a function, and refuses what has none that leads to it: lambdas, closures, functions
-inside functions. Those cloudpickle sends as code, if it is installed.
+inside functions. Those cloudpickle sends as code, if it is installed. So are functions of `__main__` that workers do
+not have there: of an interactive session, or defined only after the workers were forked.
 """
 
 from __future__ import annotations
 
 import sys
-from _pickle import PicklingError, dumps, loads
-from types import BuiltinFunctionType, FunctionType, ModuleType
+import weakref
+from _pickle import PicklingError, loads
+from types import BuiltinFunctionType, FunctionType
 
 from shoal import _stdlib
 
@@ -18,64 +20,114 @@ if TYPE_CHECKING:
 
 # What plain pickle raises for something that has no name, or is not to be had under it. What reducers raise is often of
 # the same kind; then cloudpickle raises it again.
-NOT_BY_NAME = (PicklingError, AttributeError, TypeError)
+_REFUSALS = (PicklingError, AttributeError, TypeError)
 
 
-def dumps_function(func: Any, *, main_is_there: bool = True) -> tuple[bytes, bool]:
-    """Pickle a function, or whatever is called like one. Returns the pickle, and whether that is nothing but its name.
+class FunctionPickler:
+    """Pickles for processes that are started, by `start_method`, from now on."""
 
-    If so, the function is the same each time it is unpickled in one process, and may be kept there. Others may have a
-    state that a call changes.
+    def __init__(self, start_method: str) -> None:
+        self._has_main = start_method == "fork" or _main_can_be_imported()
+        # What forks find in `__main__`: functions and classes, by name.
+        self._in_forks: dict[str, weakref.ref[Any]] | None = None
+        self._cloudpickler: Any = None
+        if start_method == "fork":
+            main = list(vars(sys.modules["__main__"]).items())
+            self._in_forks = {name: weakref.ref(value) for name, value in main if _is_of_main(value)}
 
-    `main_is_there`: whether the workers have what is in `__main__`; see `main_can_be_imported`. If not, its functions
-    are sent as code.
+    def sendable(self, func: Any) -> Any:
+        """What to send by plain pickle instead of a function: itself, unless workers would not find it."""
+        if isinstance(func, (FunctionType, type)):
+            missing = self._is_missing(func)
+        else:
+            missing = not self._has_main and type(func) is not BuiltinFunctionType
+        return Portable(func, self) if missing else func
 
-    Raises what pickling raises. If only cloudpickle could do it and it is not installed, the message says so.
-    """
-    if main_is_there and _has_only_its_name(func):
+    def by_value(self, value: Any, refusal: Exception) -> bytes:
+        """Pickle what plain pickle has refused to.
+
+        Raises `refusal` if that was for another reason, or nobody can do better. If only cloudpickle could and it is
+        not installed, the message says so.
+        """
+        if not isinstance(refusal, _REFUSALS):
+            raise refusal
+        if self._find_cloudpickle():
+            return self._dumps_as_code(value)
+        if not any(word in str(refusal) for word in ("<lambda>", "<locals>", "local object")):
+            raise refusal
+        kind = next(kind for kind in _REFUSALS if isinstance(refusal, kind))
+        hint = "Lambdas and functions inside functions can be sent if cloudpickle is installed: pip install cloudpickle"
+        raise kind(f"{refusal}. {hint}") from refusal
+
+    def dumps(self, value: Any) -> bytes:
+        """Pickle anything, with functions of all kinds in it. Raises what pickling raises; see `by_value`."""
         try:
-            return dumps(func, 5), True
-        except NOT_BY_NAME as refusal:
-            return by_value(func, refusal, main_is_there=main_is_there), False
-    return dumps_with_functions(func, main_is_there=main_is_there), False
+            pickled = bytes(_stdlib.reduction.ForkingPickler.dumps(value, 5))
+        except _REFUSALS as refusal:
+            return self.by_value(value, refusal)
+        # The name may be part of something else; then cloudpickle does no harm either.
+        missing = self._is_missing(value) or (not self._has_main and b"__main__" in pickled)
+        return self._dumps_as_code(value) if missing and self._find_cloudpickle() else pickled
 
+    def _is_missing(self, value: Any) -> bool:
+        if not _is_of_main(value):
+            return False
+        if self._in_forks is None:
+            return not self._has_main
+        outermost = value.__qualname__.partition(".")[0]
+        there = self._in_forks.get(outermost)
+        return there is None or there() is not getattr(sys.modules["__main__"], outermost, None)
 
-def dumps_with_functions(value: Any, *, main_is_there: bool = True) -> bytes:
-    """Pickle anything, with lambdas and closures in it, as `dumps_function`."""
-    try:
-        pickled = bytes(_stdlib.reduction.ForkingPickler.dumps(value, 5))
-    except NOT_BY_NAME as refusal:
-        return by_value(value, refusal, main_is_there=main_is_there)
-    if not main_is_there and b"__main__" in pickled and _cloudpickler(main_is_there) is not None:
-        return _dumps_as_code(value, main_is_there)
-    return pickled
+    def _dumps_as_code(self, value: Any) -> bytes:
+        import io
 
+        written = io.BytesIO()
+        self._cloudpickler(written, 5).dump(value)
+        return written.getvalue()
 
-def by_value(value: Any, refusal: Exception, *, main_is_there: bool = True) -> bytes:
-    """Pickle what plain pickle has refused, if cloudpickle can; raises `refusal`, or what says more, if not."""
-    if not isinstance(refusal, NOT_BY_NAME):
-        raise refusal
-    if _cloudpickler(main_is_there) is not None:
-        return _dumps_as_code(value, main_is_there)
-    if not any(word in str(refusal) for word in ("<lambda>", "<locals>", "local object")):
-        raise refusal
-    kind = next(kind for kind in NOT_BY_NAME if isinstance(refusal, kind))
-    hint = "Lambdas and functions inside functions can be sent if cloudpickle is installed: pip install cloudpickle"
-    raise kind(f"{refusal}. {hint}") from refusal
+    def _find_cloudpickle(self) -> bool:
+        """Whether it is installed, which may happen while a notebook is running."""
+        if self._cloudpickler is None:
+            import importlib
+
+            try:
+                cloudpickle: Any = importlib.import_module("cloudpickle")
+            except ImportError:
+                return False
+            self._cloudpickler = self._extend(cloudpickle.CloudPickler)
+        return True
+
+    def _extend(self, base: Any) -> Any:
+        import collections
+
+        is_missing = self._is_missing
+        table = collections.ChainMap(_stdlib.reduction.ForkingPickler._extra_reducers, base.dispatch_table)
+
+        class Pickler(base):  # type: ignore[misc]
+            dispatch_table = table
+
+            def reducer_override(self, value: Any) -> Any:
+                # cloudpickle takes all of `__main__` by value. An instance of a class that was sent so, once it is
+                # back, would be no instance of the class that the program has.
+                if _is_in_main(value) and not is_missing(value):
+                    return NotImplemented
+                return super().reducer_override(value)
+
+        return Pickler
 
 
 class Portable:
-    """Something that may have lambdas and closures in it, for plain pickle to send: it comes out as itself."""
+    """Something that may have functions of all kinds in it, for plain pickle to send: it comes out as itself."""
 
-    def __init__(self, value: Any, *, main_is_there: bool = True) -> None:
+    def __init__(self, value: Any, pickler: FunctionPickler) -> None:
         self._value = value
-        self._main_is_there = main_is_there
+        self._pickler = pickler
 
     def __reduce__(self) -> Any:
-        return loads, (dumps_with_functions(self._value, main_is_there=self._main_is_there),)
+        return loads, (self._pickler.dumps(self._value),)
 
 
-def main_can_be_imported() -> bool:
+def _main_can_be_imported() -> bool:
     """Whether a process that is no fork finds what is in `__main__`: not if that is a session, or `python -c`."""
     main = sys.modules["__main__"]
     name = getattr(getattr(main, "__spec__", None), "name", None)
@@ -84,58 +136,14 @@ def main_can_be_imported() -> bool:
     return getattr(main, "__file__", None) is not None
 
 
-def _has_only_its_name(func: Any) -> bool:
-    if type(func) is BuiltinFunctionType:
-        return func.__self__ is None or isinstance(func.__self__, ModuleType)  # others are methods of an object
-    return type(func) is FunctionType or type(func) is type
-
-
-def _dumps_as_code(value: Any, main_is_there: bool) -> bytes:
-    import io
-
-    pickler = _cloudpickler(main_is_there)
-    assert pickler is not None
-    written = io.BytesIO()
-    pickler(written, 5).dump(value)
-    return written.getvalue()
-
-
-_picklers: dict[bool, Any] = {}
-
-
-def _cloudpickler(main_is_there: bool) -> Any:
-    """A pickler class of cloudpickle's that knows what multiprocessing has registered; None if it is not installed."""
-    if main_is_there not in _picklers:
-        import importlib
-
-        try:
-            cloudpickle: Any = importlib.import_module("cloudpickle")
-        except ImportError:
-            return None  # it may be installed while the program, say a notebook, runs
-        _picklers[main_is_there] = _extend(cloudpickle.CloudPickler, main_is_there)
-    return _picklers[main_is_there]
-
-
-def _extend(base: Any, main_is_there: bool) -> Any:
-    import collections
-
-    reducers = collections.ChainMap(_stdlib.reduction.ForkingPickler._extra_reducers, base.dispatch_table)
-
-    class Pickler(base):  # type: ignore[misc]
-        dispatch_table = reducers
-
-        def reducer_override(self, value: Any) -> Any:
-            # cloudpickle takes all of `__main__` by value. An instance of a class sent that way, once it is back, would
-            # be no instance of the class that the program has.
-            if main_is_there and _is_in_main(value):
-                return NotImplemented
-            return super().reducer_override(value)
-
-    return Pickler
+def _is_of_main(value: Any) -> bool:
+    """Whether it is a function or a class that says so."""
+    return isinstance(value, (FunctionType, type)) and getattr(value, "__module__", None) == "__main__"
 
 
 def _is_in_main(value: Any) -> bool:
-    if not isinstance(value, (type, FunctionType)) or value.__module__ != "__main__":
+    """Whether it is found there under its name."""
+    if not _is_of_main(value):
         return False
     found: Any = sys.modules["__main__"]
     for name in value.__qualname__.split("."):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from shoal import _functions
+from shoal._functions import FunctionPickler, Portable
 from shoal._process import BaseProcess
 
 TYPE_CHECKING = False
@@ -64,8 +64,7 @@ class WorkerOptions:
         calls = {name: getattr(self, name) for name in ("initializer", "initargs", "worker_exit")}
         rest = {name: value for name, value in vars(self).items() if name not in calls}
         # Lambdas and closures too. It is pickled for processes that are no forks.
-        portable = _functions.Portable(calls, main_is_there=_functions.main_can_be_imported())
-        return _rebuild, (rest, portable)
+        return _rebuild, (rest, Portable(calls, FunctionPickler("spawn")))
 
 
 def _rebuild(rest: dict[str, Any], calls: dict[str, Any]) -> WorkerOptions:

@@ -64,8 +64,7 @@ def pool(request: pytest.FixtureRequest) -> Iterator[Any]:
 
 @pytest.fixture
 def no_cloudpickle(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "cloudpickle", None)
-    monkeypatch.setattr("shoal._functions._picklers", {})
+    monkeypatch.setattr("shoal._functions.FunctionPickler._find_cloudpickle", lambda _: False)
 
 
 def test_lambdas_and_closures_are_called_in_workers(pool: Any) -> None:
@@ -196,27 +195,52 @@ def test_functions_of_a_main_module_that_cannot_be_imported(run: Callable[..., A
     assert ended.out.splitlines() == ["21", "[3, 6] 9"], ended
 
 
+def test_functions_that_are_defined_after_the_workers_were_forked(
+    run: Callable[..., Any], program: Callable[..., Path]
+) -> None:
+    program(
+        """
+        import shoal
+
+        def first(x):
+            return ("first", x)
+
+        if __name__ == "__main__":
+            with shoal.get_context("fork").Pool(2) as pool:
+                def second(x):
+                    return ("second", x)
+
+                class Third:
+                    def __init__(self, x):
+                        self.x = x
+
+                print(pool.apply(first, (1,)), pool.apply(second, (2,)), pool.apply(lambda: Third(3).x))
+
+                def first(x):
+                    return ("new", x)
+
+                print(pool.map(first, [4]))
+        """
+    )
+    ended = run("program.py")
+    assert ended.out.splitlines() == ["('first', 1) ('second', 2) 3", "[('new', 4)]"], ended
+
+
 # The pickles
 
 
-@pytest.mark.parametrize("function", [square, len, math.sqrt, Scale, Scale.tripled, int])
-def test_what_has_a_name_is_sent_by_it(function: Any) -> None:
-    pickled, by_name = _functions.dumps_function(function)
-    assert by_name
-    assert len(pickled) < 100
-    assert pickle.loads(pickled) is function
+def test_what_has_a_name_is_sent_as_it_is() -> None:
+    pickler = _functions.FunctionPickler("fork")
+    for function in (square, len, math.sqrt, Scale, Scale.tripled, Scale(3).method, int, functools.partial(square, 3)):
+        assert pickler.sendable(function) is function
+        assert pickler.dumps(function) == pickle.dumps(function, 5)
 
 
-@pytest.mark.parametrize(
-    "function",
-    [Scale(3), Scale(3).method, functools.partial(square, 3), operator.itemgetter(0), adder(3), lambda: 3, [].append],
-)
-def test_what_may_have_a_state_is_not_sent_by_name_alone(function: Any) -> None:
-    pickled, by_name = _functions.dumps_function(function)
-    assert not by_name
-    assert callable(pickle.loads(pickled))
-
-
-def test_what_is_portable_comes_out_as_itself() -> None:
-    function, numbers = pickle.loads(pickle.dumps(_functions.Portable((adder(2), [1, 2]))))
-    assert (function(1), numbers) == (3, [1, 2])
+@pytest.mark.parametrize("function", [adder(3), lambda number: number + 3])
+def test_what_has_no_name_is_sent_as_code(function: Callable[[int], int]) -> None:
+    pickler = _functions.FunctionPickler("fork")
+    assert pickle.loads(pickler.dumps(function))(1) == 4
+    with pytest.raises(ZeroDivisionError):
+        pickler.by_value(function, ZeroDivisionError())
+    copy, numbers = pickle.loads(pickle.dumps(_functions.Portable((function, [1, 2]), pickler)))
+    assert (copy(1), numbers) == (4, [1, 2])
