@@ -70,11 +70,12 @@ def test_tasks_and_bytes_are_counted(context: Any) -> None:
 def test_a_worker_is_busy_or_idle(eventually: Callable[..., None]) -> None:
     with shoal.Pool(1) as pool:
         pool.apply(work_for, (0.3,))
+        assert pool.insights()[0].busy > 0.29
+        eventually(lambda: pool.insights()[0].idle > 0)
+        (before,) = pool.insights()
+        eventually(lambda: pool.insights()[0].idle > before.idle + 0.2)
         (after,) = pool.insights()
-        assert 0.29 < after.busy
-        eventually(lambda: pool.insights()[0].idle > after.idle + 0.1)
-        (later,) = pool.insights()
-    assert later.busy - after.busy < 0.1 < later.idle - after.idle
+    assert after.busy - before.busy < 0.1
 
 
 def test_the_task_that_is_running_counts_as_busy() -> None:
@@ -87,7 +88,7 @@ def test_the_task_that_is_running_counts_as_busy() -> None:
         (after,) = pool.insights()
         event.set()
         result.get(30)
-    assert 0.15 < after.busy - before.busy
+    assert after.busy - before.busy > 0.15
     assert after.idle == before.idle
 
 
@@ -128,7 +129,7 @@ def test_times_add_up() -> None:
         insights = pool.insights()
         passed = time.monotonic() - began
     assert all(each.busy + each.idle <= passed for each in insights)
-    assert 0.2 <= sum(each.busy for each in insights)
+    assert sum(each.busy for each in insights) >= 0.2
 
 
 def test_a_record_cannot_be_changed() -> None:
