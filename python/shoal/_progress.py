@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -88,7 +89,10 @@ class Line:
     def _write(self, text: str, end: str) -> None:
         if self._stream is None:
             return
-        over = "\r" if self._is_terminal else ""
+        over = ""
+        if self._is_terminal:
+            over = "\r"
+            text = text[: _columns(self._stream) - 1]  # what runs into the next line cannot be written over
         try:
             self._stream.write(f"{over}{text:<{self._width}}{end}")
             self._stream.flush()
@@ -115,6 +119,13 @@ def _is_terminal(stream: TextIO | None) -> bool:
         return stream is not None and stream.isatty()
     except ValueError:
         return False  # it is closed
+
+
+def _columns(stream: TextIO) -> int:
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or 80
+    except (OSError, ValueError):
+        return 80
 
 
 def in_time(seconds: float) -> str:
