@@ -12,7 +12,7 @@ import threading
 import time
 from queue import Empty
 
-from shoal import _feeding, _insights, _stdlib
+from shoal import _insights, _stdlib
 from shoal._exit_codes import how_it_ended
 from shoal._functions import FunctionPickler
 from shoal._receiving import Receiver
@@ -144,8 +144,7 @@ class Crew:
         if self._broken is not None:
             self._abort(job, self._broken)
             return False
-        limit = _feeding.MOST_BYTES
-        return self._work.submit_items(job, kind, func, items, job._chunksize, most, limit, at_once)
+        return self._work.submit_items(job, kind, func, items, job._chunksize, most, at_once)
 
     def fail(self, job: Any, index: int, error: BaseException) -> None:
         """Task `index` of `job` has failed."""
@@ -163,11 +162,11 @@ class Crew:
     @property
     def is_full(self) -> bool:
         """Whether so much is in flight that tasks should wait."""
-        return self._work.bytes_in_flight >= _feeding.MOST_BYTES
+        return self._work.is_full
 
     def wait_for_room(self, job: Any) -> None:
         """Wait until that is no more so, or `job` has ended."""
-        self._receiver.wait_for_room(_feeding.MOST_BYTES // 2, job)
+        self._receiver.wait_for_room(job)
 
     def wait_for(self, job: ApplyResult[Any] | IMapIterator[Any], timeout: float | None) -> None:
         """Wait until `job` is ready, at most `timeout` seconds."""
