@@ -184,6 +184,7 @@ class pool_queue {
   std::size_t delivered_ = 0;                  // of the batch
   std::vector<nanobind::object> progressing_;  // jobs whose progress is to be told
   std::vector<nanobind::object> watched_;      // jobs that have ended, which is to be told
+  std::uint64_t interrupted_ = static_cast<std::uint64_t>(-1);  // the ticket at which decoding was
   std::size_t notices_ = 0;                    // of lost workers, that have not come out
   std::vector<std::size_t> lost_;
   bool woken_ = false;

@@ -130,8 +130,11 @@ nb::object pool_queue::decode(const outcome& received, bool& ok) {
     }
     return decode_object(received.tag, received.bytes);
   } catch (nb::python_error& raised) {
-    if (!raised.matches(PyExc_Exception) && received.bytes.size() < byte_queue::large) {
-      throw;  // KeyboardInterrupt: not the task's doing, which will be decoded again
+    // Ctrl-C, probably, which is not the task's doing: what has not been consumed is decoded again by the next call.
+    if (raised.matches(PyExc_KeyboardInterrupt) && !received.bytes.empty() && interrupted_ != received.ticket &&
+        received.bytes.size() < byte_queue::large) {
+      interrupted_ = received.ticket;
+      throw;
     }
     ok = false;
     return nb::borrow(raised.value());
