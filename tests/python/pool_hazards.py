@@ -3,8 +3,8 @@
     pool_hazards.py LIBRARY METHOD CASE       print what came of it; LIBRARY is shoal or multiprocessing
     pool_hazards.py --compare METHOD [CASE]   run the cases with both, each with a bound, and print what they did
 
-The programs call the pool without timeouts, as most programs do. They run in a folder of their own, whose files tell them
-how far their workers are.
+The programs call the pool without timeouts, as most programs do. They run in a folder of their own, whose files tell
+them how far their workers are.
 """
 
 from __future__ import annotations
