@@ -6,7 +6,6 @@ A library that has to be started by a launcher of its own starts the program aga
 from __future__ import annotations
 
 import contextlib
-import itertools
 import multiprocessing
 import os
 import subprocess
@@ -53,11 +52,8 @@ class Executor:
         return list(self._executor.map(function, items, chunksize=chunk_size or 1))
 
     def unordered(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
-        # No more at a time than a generous buffer takes: each future keeps its result.
-        items = iter(items)
-        while batch := [self._executor.submit(function, item) for item in itertools.islice(items, 256)]:
-            for future in as_completed(batch):
-                yield future.result()
+        for future in as_completed([self._executor.submit(function, item) for item in items]):
+            yield future.result()
 
     def submit(self, function: Callable[[Any], Any], item: Any) -> Callable[[], Any]:
         return self._executor.submit(function, item).result  # type: ignore[no-any-return]

@@ -243,6 +243,18 @@ def idle_workers_killed(context: Any) -> str:
         return str(pool.map(square, range(3)))
 
 
+@hazard("[0, 1, 4]")
+def workers_killed_while_they_start(context: Any) -> str:
+    with context.Pool(2) as pool:
+        seen: set[int] = set()
+        while len(seen) < 10:
+            for worker in list(pool._pool):
+                if worker.pid not in seen:
+                    seen.add(worker.pid)
+                    worker.kill()
+        return str(pool.map(square, range(3)))
+
+
 @hazard("WorkerDied WorkerDied WorkerDied WorkerDied 16")
 def task_that_ends_its_process(context: Any) -> str:
     with context.Pool(2) as pool:
