@@ -30,7 +30,7 @@ RETRIES = 100
 # How long what has ended may take to be gone: a loaded machine is slow to end processes.
 PATIENCE = 20.0
 # Memory is not returned to the last byte by any allocator; a leak of a kilobyte a task would be many times as much.
-TOLERATED_MEGABYTES = 16.0
+TOLERATED_MEGABYTES = 32.0
 # Queues open some when they are first needed: for large items, for polling.
 TOLERATED_DESCRIPTORS = 24
 # Each queue of the pools that stay keeps up to 40 MB for the next backlog.
