@@ -9,6 +9,7 @@ the counts; the status is 1 if one of them is wrong.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import random
 import sys
@@ -16,7 +17,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import shoal
@@ -35,7 +35,7 @@ class Kills:
         self.working: set[int] = set()
 
 
-@contextmanager
+@contextlib.contextmanager
 def killing(pool: Any, every: float) -> Iterator[Kills]:
     """Kill a random worker of the pool again and again, as long as the block lasts."""
     kills = Kills()
@@ -43,12 +43,13 @@ def killing(pool: Any, every: float) -> Iterator[Kills]:
 
     def kill() -> None:
         while not over.wait(every):
-            workers = [worker for worker in pool._pool if worker.pid in kills.working]
-            if workers:
-                victim = random.choice(workers)
-                kills.working.discard(victim.pid)
-                victim.kill()
-                kills.count += 1
+            with contextlib.suppress(ValueError):  # has ended meanwhile, and is closed
+                workers = [worker for worker in pool._pool if worker.pid in kills.working]
+                if workers:
+                    victim = random.choice(workers)
+                    kills.working.discard(victim.pid)
+                    victim.kill()
+                    kills.count += 1
 
     killer = threading.Thread(target=kill, daemon=True)
     killer.start()

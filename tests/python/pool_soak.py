@@ -19,7 +19,7 @@ import statistics
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -81,7 +81,7 @@ def kills(pool: Any) -> None:
     results = pool.map_async(slow_square, range(200), 1, retries=RETRIES)
     while not results.ready():
         results.wait(0.01)
-        with contextlib.suppress(IndexError):
+        with contextlib.suppress(IndexError, ValueError):  # none there, or closed meanwhile
             random.choice(pool._pool).kill()
         results.wait(0.05)
     assert results.get() == [n * n for n in range(200)]
@@ -239,6 +239,12 @@ def megabytes(pid: int, kind: str) -> float:
     return 0.0
 
 
+def workers_of(pool: Any) -> Iterator[int]:
+    for worker in pool._pool:
+        with contextlib.suppress(ValueError):  # has ended meanwhile, and is closed
+            yield worker.pid
+
+
 class Soak:
     def __init__(self) -> None:
         self.staying = {method: self.make(method, maxtasksperchild=500) for method in METHODS}
@@ -265,7 +271,7 @@ class Soak:
         gc.collect()
         began = time.monotonic()
         while True:
-            sample = Sample.take(worker.pid for pool in self.staying.values() for worker in pool._pool)
+            sample = Sample.take(pid for pool in self.staying.values() for pid in workers_of(pool))
             if self.samples:
                 first = self.samples[0]
                 over = sample.processes <= first.processes
