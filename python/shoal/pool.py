@@ -19,7 +19,7 @@ from shoal._worker import CALL, MAP, STARMAP
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping
     from multiprocessing.context import BaseContext
     from multiprocessing.pool import ThreadPool
     from typing import Any, TypeVar
@@ -170,6 +170,34 @@ class Pool:
         """As `imap`, but the values come in the order in which they are ready."""
         return self._imap(IMapUnorderedIterator, "imap_unordered", func, iterable, chunksize)
 
+    # In asyncio; `await` also takes what the forms with `_async` return
+
+    async def amap(
+        self, func: Callable[[S], R], iterable: Iterable[S], chunksize: int | None = None, **options: Any
+    ) -> list[R]:
+        """As `map`, waiting in asyncio. If the task that waits is cancelled, so are the calls."""
+        from shoal import _pool_asyncio
+
+        result = self.map_async(func, iterable, chunksize, **options)
+        return await _pool_asyncio.outcome(result)  # type: ignore[no-any-return]
+
+    def aimap(
+        self, func: Callable[[S], R], iterable: Iterable[S] | AsyncIterable[S], chunksize: int = 1, **options: Any
+    ) -> AsyncGenerator[R, None]:
+        """As `imap`, for `async for`: the values in order, each as soon as it is there.
+
+        `iterable` may be asynchronous too. It is read as the work goes on, some hundred chunks ahead of the values that
+        are taken; so it may be endless. The first error ends the iteration. Its end, however it comes, cancels the
+        calls that have not ended; `contextlib.aclosing` makes a `break` its end.
+        """
+        return self._aimap(func, iterable, chunksize, True, options)
+
+    def aimap_unordered(
+        self, func: Callable[[S], R], iterable: Iterable[S] | AsyncIterable[S], chunksize: int = 1, **options: Any
+    ) -> AsyncGenerator[R, None]:
+        """As `aimap`, but the values come in the order in which they are ready."""
+        return self._aimap(func, iterable, chunksize, False, options)
+
     # The end
 
     def close(self) -> None:
@@ -227,6 +255,10 @@ class Pool:
         if self._state != RUN:
             raise ValueError("Pool not running")
 
+    def _is_usable(self) -> bool:
+        """Whether calls can still be done."""
+        return self._state == RUN and self._crew._broken is None
+
     # How calls become tasks
 
     def _apply(
@@ -279,6 +311,21 @@ class Pool:
         args = (self._crew, result, func, iterable)
         threading.Thread(target=_feed, args=args, name="PoolFeeder", daemon=True).start()
         return result
+
+    def _aimap(
+        self,
+        func: Callable[[S], R],
+        iterable: Iterable[S] | AsyncIterable[S],
+        chunksize: int,
+        ordered: bool,
+        options: dict[str, Any],
+    ) -> AsyncGenerator[R, None]:
+        from shoal import _pool_asyncio
+
+        self._check_running()
+        if chunksize < 1:
+            raise ValueError(f"Chunksize must be 1+, not {chunksize}")
+        return _pool_asyncio.imap(self, func, iterable, chunksize, ordered, max(256, 8 * self._processes), options)
 
 
 def _feed(crew: Crew, result: IMapIterator, func: Callable[..., Any], iterable: Iterable[Any]) -> None:

@@ -1,9 +1,9 @@
-"""Run CPython's own tests of multiprocessing, and of executors, under `python -m shoal`, and compare with what docs/conformance.md says.
+"""Run CPython's own tests of multiprocessing and executors under `python -m shoal`, and compare with the page.
 
     run.py [--all] --python 3.11=PATH [--python ...] --results FOLDER
 
-PATH is a Python that has shoal installed; its tests are those of its own standard library, unmodified. The page names
-each test that fails, with the reason. It is an error if another one fails, and also if one of those does not. Without
+PATH is a Python that has shoal installed; its tests are those of its own standard library, unmodified. The page,
+docs/conformance.md, names each test that fails, with the reason. It is an error if another one fails, and also if one of those does not. Without
 --all, start methods other than fork get only the tests that are about queues and processes. FOLDER gets a report and a
 log for each process that ran tests, and junit.xml.
 

@@ -31,10 +31,8 @@ if MODULE == "_test_multiprocessing":
     tests.install_tests_in_module_dict(globals(), START_METHOD)
 elif MODULE == "test_concurrent_futures":
     # One file up to Python 3.11, a package since.
-    modules = [tests]
-    for found in pkgutil.iter_modules(getattr(tests, "__path__", ())):
-        modules.append(importlib.import_module(f"{tests.__name__}.{found.name}"))
-    for module in modules:
+    names = [found.name for found in pkgutil.iter_modules(getattr(tests, "__path__", ()))]
+    for module in [tests, *(importlib.import_module(f"{tests.__name__}.{name}") for name in names)]:
         globals().update(
             (name, each) for name, each in vars(module).items() if getattr(each, "ctx", "") == START_METHOD
         )
