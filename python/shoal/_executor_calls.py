@@ -16,17 +16,15 @@ if TYPE_CHECKING:
     from shoal.pool import Pool
 
     T = TypeVar("T")
-
-    _StandardFuture = concurrent.futures.Future[T]
 else:
-    _StandardFuture = concurrent.futures.Future
+    T = object  # type variables are for type checkers
 
 # How many more calls than workers the pool is given. These can no longer be cancelled; but a worker that is done finds
 # the next call without this process.
 AHEAD = 1
 
 
-class Future(_StandardFuture):
+class Future(concurrent.futures.Future[T]):
     """The outcome of a call, to be: a `concurrent.futures.Future`. `cancel` cancels it unless it was given a worker."""
 
     _handed: ApplyResult | None = None  # what the pool knows of it
@@ -43,9 +41,7 @@ class Future(_StandardFuture):
 
     def cancelled(self) -> bool:
         """Whether the call was cancelled, before or while it ran."""
-        return super().cancelled() or (
-            self.done() and isinstance(self.exception(0), concurrent.futures.CancelledError)
-        )
+        return super().cancelled() or (self.done() and isinstance(self.exception(0), concurrent.futures.CancelledError))
 
 
 class Calls:
@@ -149,7 +145,7 @@ class Calls:
     # How calls get to the pool
 
     def _hand_out(self) -> None:
-        """Give the pool what it has room for. One thread at a time does, without holding the lock as it calls others."""
+        """Give the pool what it has room for. One thread at a time does, and calls others without holding the lock."""
         with self._lock:
             if self._handing_out:
                 return

@@ -12,7 +12,7 @@ from joblib._parallel_backends import (  # type: ignore[import-not-found,import-
     SequentialBackend,
 )
 
-from shoal._reusable_pool import get_reusable_pool
+from shoal._reusable_pool import hold_reusable_pool, release_reusable_pool
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,10 +54,8 @@ class ShoalBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc
             raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
         self.parallel = parallel
         self._under_way: set[ApplyResult] = set()
-        environment = tuple(sorted(self._prepare_worker_env(n_jobs).items()))
-        self._pool = get_reusable_pool(
-            n_jobs, initializer=os.environ.update, initargs=(environment,), **self.backend_kwargs
-        )
+        limits = tuple(sorted(self._prepare_worker_env(n_jobs).items()))
+        self._pool = hold_reusable_pool(n_jobs, initializer=_limit_threads, initargs=(limits,), **self.backend_kwargs)
         return n_jobs
 
     def submit(self, func: Callable[[], Any], callback: Callable[[Any], object] | None = None) -> ApplyResult:
@@ -85,5 +83,18 @@ class ShoalBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc
 
     def terminate(self) -> None:
         """Leave the pool to the next who asks for one."""
-        self._pool = None
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            release_reusable_pool(pool)
         self.reset_batch_stats()
+
+
+def _limit_threads(limits: tuple[tuple[str, str], ...]) -> None:
+    """In a worker: limit the threads of libraries for numerics, as the environment variables in `limits` say."""
+    os.environ.update(limits)
+    try:
+        # Those that the program has imported have read their variables already.
+        import threadpoolctl  # type: ignore[import-not-found,import-untyped,unused-ignore]
+    except ImportError:
+        return
+    threadpoolctl.threadpool_limits(int(dict(limits)["OMP_NUM_THREADS"]))

@@ -139,7 +139,7 @@ async def imap(
 
 async def _chunks(iterable: Iterable[S] | AsyncIterable[S], size: int) -> AsyncIterator[list[S]]:
     if not hasattr(iterable, "__aiter__"):
-        items = iter(iterable)  # type: ignore[arg-type]
+        items = iter(iterable)
         while chunk := list(itertools.islice(items, size)):
             yield chunk
         return

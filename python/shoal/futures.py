@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import concurrent.futures
+import importlib
 import itertools
 import os
 import threading
@@ -60,13 +61,10 @@ TimeoutError = concurrent.futures.TimeoutError
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("BrokenProcessPool", "CallLost"):
-        from shoal import _broken as module
-    elif name in __all__:
-        module = concurrent.futures  # type: ignore[assignment]
-    else:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(module, name)
+    ours = name in ("BrokenProcessPool", "CallLost")
+    value = globals()[name] = getattr(importlib.import_module("shoal._broken") if ours else concurrent.futures, name)
     return value
 
 
@@ -76,7 +74,7 @@ class ProcessPoolExecutor(concurrent.futures.Executor):
     `max_workers` is their number (None: one for each CPU), `mp_context` says how they start (None: as the program's
     other processes; by `spawn` if `max_tasks_per_child` is given). None is started before the first call. With `fork`
     they all start then, so that no fork happens later among threads; otherwise each when a call finds no idle one.
-    Each calls `initializer(*initargs)` first, and is replaced after `max_tasks_per_child` calls, with all start methods.
+    Each calls `initializer(*initargs)` first, and is replaced after `max_tasks_per_child` calls, whatever starts it.
     `options` are those of `shoal.Pool`: `timeout`, `retries`, `max_memory`, ...
 
     A worker that dies takes only its own call with it: that fails with `CallLost`, which is both WorkerDied and
@@ -139,7 +137,7 @@ class ProcessPoolExecutor(concurrent.futures.Executor):
         self._calls.add(future, fn, args, kwargs)
         return future
 
-    def map(  # type: ignore[override]
+    def map(
         self,
         fn: Callable[..., T],
         *iterables: Iterable[Any],

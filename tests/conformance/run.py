@@ -3,9 +3,9 @@
     run.py [--all] --python 3.11=PATH [--python ...] --results FOLDER
 
 PATH is a Python that has shoal installed; its tests are those of its own standard library, unmodified. The page,
-docs/conformance.md, names each test that fails, with the reason. It is an error if another one fails, and also if one of those does not. Without
---all, start methods other than fork get only the tests that are about queues and processes. FOLDER gets a report and a
-log for each process that ran tests, and junit.xml.
+docs/conformance.md, names each test that fails, with the reason. It is an error if another one fails, and also if one
+of those does not. Without --all, start methods other than fork get only the tests that are about queues, processes and
+executors. FOLDER gets a report and a log for each process that ran tests, and junit.xml.
 
 As with CPython's own runner, a test that fails gets a second chance, alone: many of them depend on the time that
 things take, which a busy machine stretches.
