@@ -19,36 +19,54 @@ if TYPE_CHECKING:
 else:
     T = object  # type variables are for type checkers
 
-# How many more calls than workers the pool is given. These can no longer be cancelled; but a worker that is done finds
-# the next call without this process.
-AHEAD = 1
+# How many calls for each worker the pool is given, so that a worker which is done finds the next without this process.
+AHEAD = 16
 
 
 class Future(concurrent.futures.Future[T]):
-    """The outcome of a call, to be: a `concurrent.futures.Future`. `cancel` cancels it unless it was given a worker."""
+    """The outcome of a call, to be: a `concurrent.futures.Future`."""
 
     _handed: ApplyResult | None = None  # what the pool knows of it
 
-    def cancel_running(self) -> bool:
-        """Cancel the call, if it runs by killing its worker. Returns False if it is done.
+    def cancel(self) -> bool:
+        """Cancel the call if no worker has begun it. Returns whether it is cancelled, now or before."""
+        if super().cancel() or self.cancelled():
+            return True
+        handed = self._handed
+        return handed is not None and handed._withdraw()
 
-        It may be done before that takes effect; `cancelled` and `result` tell. Other calls go on.
+    def cancel_running(self) -> bool:
+        """Cancel the call if it has not ended, by killing its worker if it runs; other calls go on.
+
+        Returns whether it is cancelled, now or before.
         """
-        if self.cancel():
+        if super().cancel() or self.cancelled():
             return True
         handed = self._handed
         return handed is not None and handed.cancel()
 
     def cancelled(self) -> bool:
         """Whether the call was cancelled, before or while it ran."""
-        return super().cancelled() or (self.done() and isinstance(self.exception(0), concurrent.futures.CancelledError))
+        return super().cancelled() or (
+            self.done() and isinstance(super().exception(0), concurrent.futures.CancelledError)
+        )
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """The error of the call, or None if it has returned, waiting for its end.
+
+        Raises CancelledError if it was cancelled, TimeoutError after `timeout` seconds.
+        """
+        error = super().exception(timeout)
+        if isinstance(error, concurrent.futures.CancelledError):
+            raise error
+        return error
 
 
 class Calls:
     """The calls of one executor, in the order in which they came.
 
-    Those that wait are here, so that they can be cancelled exactly. The pool has only as many as keep its workers busy;
-    it is made with the first call.
+    The pool, which is made with the first call, has only as many as keep its workers busy. The others wait here, where
+    cancelling one costs nothing, and an executor that is forgotten finds them.
     """
 
     _unfinished: ClassVar[set[Calls]] = set()
@@ -159,7 +177,7 @@ class Calls:
 
     def _hand_out_next(self) -> bool:
         with self._lock:
-            if self._handed > self._size + AHEAD - 1 or not self._waiting:
+            if self._handed >= self._size * (1 + AHEAD) or not self._waiting:
                 self._handing_out = False
                 self._finish_if_done()
                 return False

@@ -61,7 +61,7 @@ def _arrivals_of(loop: asyncio.AbstractEventLoop) -> _Arrivals:
         return found
 
 
-async def outcome(result: ApplyResult) -> Any:
+async def result_of(result: ApplyResult) -> Any:
     """What `result.get()` returns or raises, once it is there. If this is cancelled, so is the call."""
     if not result.ready():
         loop = asyncio.get_running_loop()
@@ -125,7 +125,7 @@ async def imap(
                 if ordered or not under_way:
                     break
                 continue
-            values = await outcome(call)
+            values = await result_of(call)
             under_way.discard(call)
             for value in values:
                 yield value
