@@ -241,8 +241,15 @@ class byte_queue {
   /// may take fewer, so that no lock is held while megabytes are copied. @throws  as pop.
   queue_status pop_many(record_batch& out, std::size_t most, deadline until = forever);
 
+  /// The same, but if a large record is in front, that one alone is taken, and stays in shared memory: after `ok`
+  /// either `out` has grown or `large` is in place. @throws  as pop.
+  queue_status pop_many(record_batch& out, borrowed_record& large, std::size_t most, deadline until = forever);
+
   /// As `pop`, but a large record stays in shared memory. @throws  as pop.
   queue_status borrow(borrowed_record& out, deadline until = forever);
+
+  /// As `borrow`, with a claim as in `pop`.
+  queue_status borrow(borrowed_record& out, std::atomic<std::uint64_t>& claim, deadline until = forever);
 
   /// As `pop`, on lease. @throws  as pop; std::bad_alloc also if 65,536 leases are active (fewer where max_bytes is
   /// below 64 MiB); std::system_error if no descriptor is left, or there is no /proc.

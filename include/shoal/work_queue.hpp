@@ -1,11 +1,13 @@
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "shoal/byte_queue.hpp"
 #include "shoal/deadline.hpp"
@@ -13,40 +15,67 @@
 
 namespace shoal {
 
-/// A task that a worker has taken from a work_queue. Meant to be reused, as a `record`.
-class task {
+/// A task that a worker has taken from a work_queue; a large one stays in shared memory until this object ends or takes
+/// the next. Meant to be reused, as a `record`.
+class taken_task {
  public:
   [[nodiscard]] std::uint64_t ticket() const noexcept { return ticket_; }
   [[nodiscard]] encoding tag() const noexcept { return record_.tag(); }
   [[nodiscard]] const_bytes bytes() const noexcept { return record_.bytes(); }
 
+  /// What holds bytes(), to be kept for as long as they are used.
+  [[nodiscard]] borrowed_record& record() noexcept { return record_; }
+
  private:
   friend class work_queue;
-  record record_;
+  borrowed_record record_;
   std::uint64_t ticket_ = 0;
 };
 
-/// What comes back from the workers of a work_queue. Meant to be reused, as a `record`.
-class outcome {
- public:
-  enum class kind : std::uint32_t {
-    finished,     ///< ticket(), tag() and bytes() are what the worker in slot() said
-    worker_lost,  ///< the worker in slot() is dead, and everything it finished has been delivered; now call
-                  ///< reclaim(slot())
+/// What comes back from the workers of a work_queue.
+struct outcome {
+  enum class kind : std::uint16_t {
+    finished,     ///< `tag`, `bytes` and `note` are what the worker in `slot` said of the task `ticket`
+    called_off,   ///< nobody has begun the task `ticket`, and nobody will
+    worker_lost,  ///< the worker in `slot` is dead, and everything it finished has been delivered; now call
+                  ///< reclaim(slot)
   };
 
-  [[nodiscard]] kind what() const noexcept { return kind_; }
-  [[nodiscard]] std::uint64_t ticket() const noexcept { return ticket_; }
-  [[nodiscard]] std::size_t slot() const noexcept { return slot_; }
-  [[nodiscard]] encoding tag() const noexcept { return record_.tag(); }
-  [[nodiscard]] const_bytes bytes() const noexcept;
+  kind what = kind::finished;
+  std::uint16_t note = 0;
+  std::uint32_t slot = 0;
+  std::uint64_t ticket = 0;
+  encoding tag = encoding::raw;
+  const_bytes bytes;
+};
+
+/// Outcomes that came together. Meant to be reused, as a `record`.
+class outcome_batch {
+ public:
+  [[nodiscard]] std::size_t size() const noexcept { return outcomes_.size(); }
+  [[nodiscard]] bool empty() const noexcept { return outcomes_.empty(); }
+  [[nodiscard]] const outcome& operator[](std::size_t index) const noexcept { return outcomes_[index]; }
+  [[nodiscard]] auto begin() const noexcept { return outcomes_.begin(); }
+  [[nodiscard]] auto end() const noexcept { return outcomes_.end(); }
+
+  /// If the batch is one large outcome, this holds its bytes, to be kept for as long as they are used.
+  [[nodiscard]] borrowed_record& large() noexcept { return large_; }
 
  private:
   friend class work_queue;
-  record record_;
-  kind kind_ = kind::finished;
-  std::uint64_t ticket_ = 0;
-  std::size_t slot_ = 0;
+  record_batch small_;
+  borrowed_record large_;
+  std::vector<outcome> outcomes_;
+};
+
+/// What is known of a slot: of its present worker, and of the work of all that it has had.
+struct slot_account {
+  std::optional<std::uint64_t> running;           ///< the ticket of the task being run
+  std::chrono::steady_clock::time_point since{};  ///< when it was begun, if its worker said so; else zero
+  std::uint64_t finished = 0;                     ///< tasks
+  std::chrono::nanoseconds idle{};                ///< time spent waiting for tasks, but for the wait going on
+  std::uint64_t bytes_in = 0;                     ///< of tasks taken
+  std::uint64_t bytes_out = 0;                    ///< of outcomes sent
 };
 
 /// The descriptors by which a worker that is not a fork of the owner reaches a work_queue.
@@ -61,14 +90,14 @@ struct work_queue_descriptors {
 ///
 /// The owner is the process that made it. It submits tasks, each of which gets a ticket (0, 1, 2, ...), and receives
 /// outcomes with next(). A worker occupies a slot, where it takes one task at a time, whichever is oldest, and finishes
-/// it. When a worker has ended, in whatever way, the owner calls lost(slot). Next() says `worker_lost` once everything
+/// it. When a worker has ended, in whatever way, the owner calls lost(slot). next() says `worker_lost` once everything
 /// the worker had finished was delivered, and reclaim(slot) then names the task that died with the worker, if there is
 /// one, and frees the slot for a new worker.
 ///
-/// Threads: all members may be called concurrently, but next() and reclaim() by one thread, and take() and finish() by
-/// one for each slot. An outcome may come out of next() before submit() has returned its ticket. fork: the child shares
-/// it and may be a worker, not the owner. exec: pass `descriptors()` and `attach`. Signals: as byte_queue. Kill-safety:
-/// at any instruction of any worker; see docs/design/pool.md.
+/// Threads: all members may be called concurrently, but next() by one thread, and take() and finish() by one for each
+/// slot. An outcome may come out of next() before submit() has returned its ticket. fork: the child shares it and may
+/// be a worker, not the owner. exec: pass `descriptors()` and `attach`. Signals: as byte_queue. Kill-safety: at any
+/// instruction of any worker; see docs/design/pool.md.
 class work_queue {
  public:
   /// @throws std::invalid_argument  no slots, or more than 65536.
@@ -98,10 +127,22 @@ class work_queue {
   std::uint64_t submit(encoding tag, std::span<const const_bytes> parts);
   std::uint64_t submit(encoding tag, const_bytes bytes) { return submit(tag, {&bytes, 1}); }
 
-  /// Takes the next outcome into `out`. Never says `closed`: workers may still have something to finish.
+  /// Appends tasks, whose tickets follow one another. Adds to `submitted` how many of them are in, however the call
+  /// ends: it may be called again with the rest.
+  /// @return ok; or timed_out, interrupted, busy as byte_queue::push: a worker was stopped where a lock is needed.
+  /// @throws shoal::error    errc::closed.
+  /// @throws std::bad_alloc  no memory for the next.
+  queue_status submit_many(std::span<const outgoing_record> tasks, std::size_t& submitted, deadline until = forever);
+
+  /// The ticket of the next task, while no thread is in submit or submit_many.
+  [[nodiscard]] std::uint64_t next_ticket() const noexcept;
+
+  /// Takes up to `most` outcomes that are there into `out`, waiting only for the first. Never says `closed`: workers
+  /// may still have something to finish. May say `ok` and have none: what is said of a task that has an outcome
+  /// already, as when a task has forked and both processes finish it, is left out.
   /// @throws std::bad_alloc  no memory for it in this process; it stays there.
   /// @throws shoal::error    errc::corrupt_record: the shared memory was overwritten, which is the end of this object.
-  queue_status next(outcome& out, deadline until = forever);
+  queue_status next(outcome_batch& out, std::size_t most, deadline until = forever);
 
   /// Says that the worker in `slot` has ended; it must have. Call it once for each worker.
   /// @throws std::out_of_range  no such slot.
@@ -112,6 +153,25 @@ class work_queue {
   /// heard of it. The slot is free then.
   std::optional<std::uint64_t> reclaim(std::size_t slot);
 
+  /// What call_off found.
+  enum class call_off_result {
+    withdrawn,  ///< nobody will begin it, unless somebody has finished it already; either will come out of next()
+    running,    ///< the worker in the slot told is at it, and will neither finish it nor do anything else: kill it now
+    too_late,   ///< it has an outcome
+    too_many,   ///< not withdrawn: more than a million tasks are outstanding, and this is not to be told from another
+  };
+  struct called_off {
+    call_off_result result;
+    std::size_t slot = 0;
+  };
+
+  /// Calls off a task: nobody begins it from now on. Whoever is running it is condemned: it will stop in finish(), so
+  /// that no other task dies if its process is killed then.
+  called_off call_off(std::uint64_t ticket);
+
+  /// The same, but leaves a worker alone that is running it: `running` means that it goes on.
+  called_off withdraw(std::uint64_t ticket);
+
   /// No submit succeeds from now on; workers take what is there and are then told `closed`. Idempotent.
   void close();
 
@@ -119,19 +179,27 @@ class work_queue {
   [[nodiscard]] std::size_t outstanding()
       const noexcept;  ///< tasks without an outcome yet: those pending and those being run
 
+  /// @throws std::out_of_range  no such slot.
+  [[nodiscard]] slot_account account(std::size_t slot) const;
+
   // A worker.
 
-  /// Takes the oldest task into `out`. The task before it must be finished.
+  /// Takes the oldest task that was not called off into `out`. The task before it must be finished.
   /// @return closed: there are no more and there will be none.
   /// @throws std::out_of_range  no such slot.
   /// @throws std::bad_alloc     no memory for it in this process; the task stays for others.
-  queue_status take(std::size_t slot, task& out, deadline until = forever);
+  queue_status take(std::size_t slot, taken_task& out, deadline until = forever);
 
-  /// Sends the outcome of the task taken last, made of `parts`, one behind the other.
+  /// Tells the owner when the task taken last was begun: now.
+  void tell_begin(std::size_t slot);
+
+  /// Sends the outcome of the task taken last, made of `parts`, one behind the other, with a note of the caller's. If
+  /// the task was called off it never returns: its owner is about to kill this process.
   /// @throws std::bad_alloc  no memory for it; nothing was sent. Send something shorter.
-  void finish(std::size_t slot, std::uint64_t ticket, encoding tag, std::span<const const_bytes> parts);
-  void finish(std::size_t slot, std::uint64_t ticket, encoding tag, const_bytes bytes) {
-    finish(slot, ticket, tag, {&bytes, 1});
+  void finish(std::size_t slot, std::uint64_t ticket, encoding tag, std::span<const const_bytes> parts,
+              std::uint16_t note = 0);
+  void finish(std::size_t slot, std::uint64_t ticket, encoding tag, const_bytes bytes, std::uint16_t note = 0) {
+    finish(slot, ticket, tag, {&bytes, 1}, note);
   }
 
  private:

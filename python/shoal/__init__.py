@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from shoal.context import _default_context
     from shoal.errors import AuthenticationError as AuthenticationError
     from shoal.errors import BufferTooShort as BufferTooShort
-    from shoal.errors import CorruptRecord, LockTimeout, OwnerDied, SegmentError, ShutDown, WorkerDied
+    from shoal.errors import CorruptRecord, LockTimeout, OwnerDied, SegmentError, ShutDown, TaskTimeoutError, WorkerDied
     from shoal.errors import ProcessError as ProcessError
     from shoal.errors import TimeoutError as TimeoutError
     from shoal.pool import Pool as Pool
@@ -75,6 +75,7 @@ __all__ = [
     "OwnerDied",
     "SegmentError",
     "ShutDown",
+    "TaskTimeoutError",
     "WorkerDied",
     "get_reusable_pool",
 ]
@@ -93,6 +94,7 @@ _NAMES_BY_MODULE = {
         "ProcessError",
         "SegmentError",
         "ShutDown",
+        "TaskTimeoutError",
         "TimeoutError",
         "WorkerDied",
     ),

@@ -26,7 +26,7 @@ AHEAD = 16
 class Future(concurrent.futures.Future[T]):
     """The outcome of a call, to be: a `concurrent.futures.Future`."""
 
-    _handed: ApplyResult | None = None  # what the pool knows of it
+    _handed: ApplyResult[Any] | None = None  # what the pool knows of it
 
     def cancel(self) -> bool:
         """Cancel the call if no worker has begun it. Returns whether it is cancelled, now or before."""
@@ -103,12 +103,19 @@ class Calls:
             if Calls._interpreter_ends:
                 raise RuntimeError("cannot schedule new futures after interpreter shutdown")
             if self._pool is None:
-                from shoal.pool import Pool
-
-                self._pool = Pool(self._size, **self._options)
+                self._pool = self._make_pool()
                 Calls._unfinished.add(self)
             self._waiting.append((future, fn, args, kwargs))
         self._hand_out()
+
+    def _make_pool(self) -> Pool:
+        from shoal.pool import Pool
+
+        class WorkersOnDemand(Pool):
+            # Forks among threads are to be avoided, so all that are wanted are made before the pool has any.
+            _first_workers = None if self._options["context"].get_start_method() == "fork" else 1
+
+        return WorkersOnDemand(self._size, **self._options)
 
     def workers(self) -> list[Any]:
         return [] if self._pool is None else self._pool._pool
@@ -185,12 +192,14 @@ class Calls:
             if not future.set_running_or_notify_cancel():
                 return True
             self._handed += 1
-            broken, pool = self._broken, self._pool
+            handed, broken, pool = self._handed, self._broken, self._pool
         if broken is not None:
             self._settle(future, False, broken)
             return True
         assert pool is not None
         try:
+            if handed > len(pool._pool):
+                pool._crew.grow()
             if kwargs is None:
                 future._handed = pool.starmap_async(fn, args, len(args))
             else:
@@ -203,9 +212,9 @@ class Calls:
         future._handed._when_done(lambda result: self._take(future, result))
         return True
 
-    def _take(self, future: Future[Any], result: ApplyResult) -> None:
+    def _take(self, future: Future[Any], result: ApplyResult[Any]) -> None:
         """The pool has an outcome."""
-        self._settle(future, result._success, result._value)
+        self._settle(future, result._succeeded, result._value)
         self._hand_out()
 
     def _settle(self, future: Future[Any], ok: bool, value: Any) -> None:

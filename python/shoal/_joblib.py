@@ -53,18 +53,18 @@ class ShoalBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc
         if n_jobs == 1:
             raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
         self.parallel = parallel
-        self._under_way: set[ApplyResult] = set()
+        self._under_way: set[ApplyResult[Any]] = set()
         limits = tuple(sorted(self._prepare_worker_env(n_jobs).items()))
         self._pool = hold_reusable_pool(n_jobs, initializer=_limit_threads, initargs=(limits,), **self.backend_kwargs)
         return n_jobs
 
-    def submit(self, func: Callable[[], Any], callback: Callable[[Any], object] | None = None) -> ApplyResult:
+    def submit(self, func: Callable[[], Any], callback: Callable[[Any], object] | None = None) -> ApplyResult[Any]:
         """Have `func()` called by a worker; then `callback` gets its result object."""
         assert self._pool is not None
         result = self._pool.apply_async(func)
         self._under_way.add(result)
 
-        def done(result: ApplyResult) -> None:
+        def done(result: ApplyResult[Any]) -> None:
             self._under_way.discard(result)
             if callback is not None:
                 callback(result)
@@ -74,7 +74,7 @@ class ShoalBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc
 
     apply_async = submit  # its name before joblib 1.5
 
-    def retrieve_result_callback(self, out: ApplyResult) -> Any:
+    def retrieve_result_callback(self, out: ApplyResult[Any]) -> Any:
         return out.get(0)
 
     def abort_everything(self, ensure_ready: bool = True) -> None:

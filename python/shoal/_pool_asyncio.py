@@ -61,7 +61,7 @@ def _arrivals_of(loop: asyncio.AbstractEventLoop) -> _Arrivals:
         return found
 
 
-async def result_of(result: ApplyResult) -> Any:
+async def result_of(result: ApplyResult[Any]) -> Any:
     """What `result.get()` returns or raises, once it is there. If this is cancelled, so is the call."""
     if not result.ready():
         loop = asyncio.get_running_loop()
@@ -96,11 +96,11 @@ async def imap(
     """
     arrivals = _arrivals_of(asyncio.get_running_loop())
     room = asyncio.Semaphore(ahead)
-    under_way: set[ApplyResult] = set()
+    under_way: set[ApplyResult[Any]] = set()
     # What to hand out next; None once the iterable has ended.
-    calls: asyncio.Queue[ApplyResult | None] = asyncio.Queue()
+    calls: asyncio.Queue[ApplyResult[Any] | None] = asyncio.Queue()
 
-    def enqueue_when_done(call: ApplyResult) -> None:
+    def enqueue_when_done(call: ApplyResult[Any]) -> None:
         call._when_done(lambda _: arrivals.add(lambda: calls.put_nowait(call)))
 
     async def feed() -> None:

@@ -28,7 +28,7 @@ struct segment_header {
 inline constexpr char segment_magic[6] = {'S', 'H', 'O', 'A', 'L', '\0'};
 
 /// Changes with the meaning of any byte in any kind of segment; not the version of the library.
-inline constexpr std::uint16_t layout_version = 4;
+inline constexpr std::uint16_t layout_version = 5;
 
 /// Shared memory that begins with a segment_header: a memfd, mapped once at its largest size. The header takes the
 /// first page; what follows is zero until somebody writes to it.

@@ -127,12 +127,14 @@ class pool::impl {
 
   // The thread that receives outcomes, until there is no worker left and never will be.
   void receive() {
-    outcome received;
+    constexpr std::size_t most = 256;
+    outcome_batch received;
     bool more = true;
     while (more) {
       try {
-        if (work_.next(received) == queue_status::ok) {
-          more = handle(received);
+        (void)work_.next(received, most);
+        for (const outcome& each : received) {
+          more = handle(each) && more;
         }
       } catch (const std::bad_alloc&) {
         // The outcome is still there. Memory may come back, and there is nothing else to wait for.
@@ -147,17 +149,17 @@ class pool::impl {
   }
 
   bool handle(const outcome& received) {
-    if (received.what() == outcome::kind::finished) {
-      supervisor_.worker_finished_something(received.slot());
-      deliver(received.ticket(), received.bytes());
+    if (received.what == outcome::kind::finished) {
+      supervisor_.worker_finished_something(received.slot);
+      deliver(received.ticket, received.bytes);
       return true;
     }
-    const std::optional<std::uint64_t> ticket = work_.reclaim(received.slot());
+    const std::optional<std::uint64_t> ticket = work_.reclaim(received.slot);
     if (ticket) {
-      const worker_end end = supervisor_.how_it_ended(received.slot());
+      const worker_end end = supervisor_.how_it_ended(received.slot);
       fail(*ticket, std::make_exception_ptr(worker_died(*ticket, end.id, end.status, end.how)));
     }
-    const bool more = supervisor_.release(received.slot(), ticket.has_value());
+    const bool more = supervisor_.release(received.slot, ticket.has_value());
     if (const std::optional<std::string> failure = supervisor_.failure()) {
       close("the pool gave up: " + *failure, ending::by_force);
     }

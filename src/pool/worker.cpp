@@ -84,7 +84,7 @@ class worker {
 
   work_queue& tasks_;
   std::size_t slot_;
-  task task_;
+  taken_task task_;
   encoder result_;
 };
 

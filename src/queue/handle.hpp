@@ -116,28 +116,25 @@ class handle : public std::enable_shared_from_this<handle> {
   }
 
   queue_status pop_many(record_batch& out, std::size_t most, deadline until) {
-    if (most == 0) {
-      return queue_status::ok;
-    }
-    std::size_t count = 0;
-    const queue_status status = repeat([&] { return queue_.pop_many(out, most, count, until); },
-                                       [&] { return may_pop(); }, queue_.items(), until);
-    if (status == queue_status::ok && queue_.is_bounded()) {
-      queue_.space().notify(wake_count(count));
+    return pop_many(out, static_cast<queue::loan*>(nullptr), most, until);
+  }
+
+  queue_status pop_many(record_batch& out, borrowed_record& large, std::size_t most, deadline until) {
+    large.reset();
+    queue::loan made;
+    const queue_status status = pop_many(out, &made, most, until);
+    if (status == queue_status::ok && made.owner != nullptr) {
+      adopt(std::move(made), large);
     }
     return status;
   }
 
-  queue_status borrow(borrowed_record& out, deadline until) {
+  queue_status borrow(borrowed_record& out, std::atomic<std::uint64_t>* claim, deadline until) {
     out.reset();
     queue::loan made;
-    const queue_status status = popped([&] { return queue_.borrow(made, out.copy_, until); }, until);
+    const queue_status status = popped([&] { return queue_.borrow(made, out.copy_, claim, until); }, until);
     if (status == queue_status::ok && made.owner != nullptr) {
-      out.queue_ = shared_from_this();
-      out.holder_ = std::move(made.owner);
-      out.bytes_ = made.bytes;
-      out.chunk_ = made.chunk;
-      out.tag_ = made.tag;
+      adopt(std::move(made), out);
     }
     return status;
   }
@@ -248,6 +245,27 @@ class handle : public std::enable_shared_from_this<handle> {
   static void forget(lease& ended) noexcept {
     ended.holder_.reset();
     ended.queue_.reset();
+  }
+
+  queue_status pop_many(record_batch& out, queue::loan* large, std::size_t most, deadline until) {
+    if (most == 0) {
+      return queue_status::ok;
+    }
+    std::size_t count = 0;
+    const queue_status status = repeat([&] { return queue_.pop_many(out, large, most, count, until); },
+                                       [&] { return may_pop(); }, queue_.items(), until);
+    if (status == queue_status::ok && queue_.is_bounded()) {
+      queue_.space().notify(wake_count(count));
+    }
+    return status;
+  }
+
+  void adopt(queue::loan&& made, borrowed_record& out) {
+    out.queue_ = shared_from_this();
+    out.holder_ = std::move(made.owner);
+    out.bytes_ = made.bytes;
+    out.chunk_ = made.chunk;
+    out.tag_ = made.tag;
   }
 
   bool may_push() noexcept { return !queue_.is_full() || queue_.is_closed(); }

@@ -53,10 +53,11 @@ class shared_queue {
   outcome push(const outgoing_record& what, deadline until);
   outcome push_many(std::span<const outgoing_record> records, std::size_t& pushed, deadline until);
   outcome pop(record& out, std::atomic<std::uint64_t>* claim, deadline until);
-  outcome pop_many(record_batch& out, std::size_t most, std::size_t& popped, deadline until);
+  /// @param large  not null: a large record in front is taken alone, in place.
+  outcome pop_many(record_batch& out, loan* large, std::size_t most, std::size_t& popped, deadline until);
 
   /// Takes a large record in place, any other into `copy`.
-  outcome borrow(loan& out, record& copy, deadline until);
+  outcome borrow(loan& out, record& copy, std::atomic<std::uint64_t>* claim, deadline until);
   /// Whether a push would find room now.
   outcome look_for_room(deadline until);
   /// @return not_now: too many are being written to, or the system does not let a process own anything; push a copy.

@@ -169,7 +169,8 @@ shared_queue::outcome shared_queue::pop(record& out, std::atomic<std::uint64_t>*
   return take([&](encoding tag, std::size_t size) { return out.reset(tag, size); }, claim, until);
 }
 
-shared_queue::outcome shared_queue::pop_many(record_batch& out, std::size_t most, std::size_t& popped, deadline until) {
+shared_queue::outcome shared_queue::pop_many(record_batch& out, loan* large, std::size_t most, std::size_t& popped,
+                                             deadline until) {
   {
     const guard lock = lock_head(until);
     if (!lock) {
@@ -209,13 +210,21 @@ shared_queue::outcome shared_queue::pop_many(record_batch& out, std::size_t most
       popped += count;
       return outcome::done;
     }
+    if (large != nullptr) {
+      if (auto owner = new_owner(taken, reader_, holder::in_child::lives_on)) {
+        lend(taken, std::move(owner), *large);
+        advance(taken.next, 1);
+        ++popped;
+        return outcome::done;
+      }
+    }
   }
   const outcome result = take([&](encoding tag, std::size_t size) { return out.append(tag, size); }, nullptr, until);
   popped += result == outcome::done ? 1 : 0;
   return result;
 }
 
-shared_queue::outcome shared_queue::borrow(loan& out, record& copy, deadline until) {
+shared_queue::outcome shared_queue::borrow(loan& out, record& copy, std::atomic<std::uint64_t>* claim, deadline until) {
   const guard lock = lock_head(until);
   if (!lock) {
     return outcome::busy;
@@ -226,14 +235,14 @@ shared_queue::outcome shared_queue::borrow(loan& out, record& copy, deadline unt
   }
   if (auto owner = new_owner(taken, reader_, holder::in_child::lives_on)) {
     lend(taken, std::move(owner), out);
-    advance(taken.next, 1);
+    advance(taken.next, 1, claim);
     return outcome::done;
   }
   std::memcpy(copy.reset(taken.tag, taken.size), taken.bytes, taken.size);
   if (taken.returned) {
     take_returned(taken, free_lease);
   } else {
-    advance(taken.next, 1);
+    advance(taken.next, 1, claim);
   }
   return outcome::done;
 }

@@ -32,9 +32,10 @@ using namespace std::chrono_literals;
 using shoal::encoding;
 using shoal::no_waiting;
 using shoal::outcome;
+using shoal::outcome_batch;
 using shoal::pool;
 using shoal::queue_status;
-using shoal::task;
+using shoal::taken_task;
 using shoal::work_queue;
 using shoal::worker_died;
 using shoal::test::has_children;
@@ -186,7 +187,7 @@ TEST(PoolKill, RandomKillsLoseNoOutcome) {
 }
 
 void run_tasks(work_queue& work, std::size_t slot) {
-  task taken;
+  taken_task taken;
   while (work.take(slot, taken, no_waiting) == queue_status::ok) {
     work.finish(slot, taken.ticket(), encoding::raw, taken.bytes());
   }
@@ -207,13 +208,15 @@ kill_point try_kill_point(long instructions) {
   work.lost(0);
   run_tasks(work, 1);
 
-  outcome received;
-  while (work.next(received, no_waiting) == queue_status::ok) {
-    if (received.what() == outcome::kind::finished) {
-      ++result.outcomes[received.ticket()];
-    } else if (const std::optional<std::uint64_t> ticket = work.reclaim(received.slot())) {
-      ++result.outcomes[*ticket];
-      result.lost_a_task = true;
+  outcome_batch received;
+  while (work.next(received, 1, no_waiting) == queue_status::ok) {
+    for (const outcome& each : received) {
+      if (each.what == outcome::kind::finished) {
+        ++result.outcomes[each.ticket];
+      } else if (const std::optional<std::uint64_t> ticket = work.reclaim(each.slot)) {
+        ++result.outcomes[*ticket];
+        result.lost_a_task = true;
+      }
     }
   }
   return result;
