@@ -59,13 +59,13 @@ TEST(PoolKill, EveryTaskOfManyIsReturnedOrReportedDeadExactlyOnce) {
   int died = 0;
   {
     pool workers(2);
-    std::vector<std::future<int>> results;
+    std::vector<shoal::task<int>> results;
     results.reserve(count);
     for (int i = 0; i < count; ++i) {
       results.push_back(workers.submit(sometimes_fatal, i));
     }
     for (int i = 0; i < count; ++i) {
-      std::future<int>& result = results[static_cast<std::size_t>(i)];
+      shoal::task<int>& result = results[static_cast<std::size_t>(i)];
       ASSERT_EQ(result.wait_for(patience), std::future_status::ready) << "task " << i;
       try {
         ASSERT_EQ(result.get(), 3 * i);
@@ -151,7 +151,7 @@ TEST(PoolKill, RandomKillsLoseNoOutcome) {
     const shoal::deadline until = shoal::after(2s);
     bool all_in_time = true;
     while (all_in_time && std::chrono::steady_clock::now() < until) {
-      std::vector<std::future<std::string>> results;
+      std::vector<shoal::task<std::string>> results;
       results.reserve(batch);
       for (int i = 0; i < batch; ++i) {
         results.push_back(workers.submit(busy, std::string(random() % 3000, 'x')));
