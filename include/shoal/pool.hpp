@@ -151,8 +151,9 @@ class pool {
         detail::ship_function<F>(out, f);
       };
       run_chunks(detail::run_reduction<Op, F, item, T>, ship, range, items, chunk_size, options.tasks, state);
-      for (T&& part : state->take()) {
-        init = std::invoke(op, std::move(init), std::move(part));
+      std::vector<T> parts = state->take();
+      for (auto&& part : parts) {
+        init = static_cast<T>(std::invoke(op, std::move(init), static_cast<T>(std::move(part))));
       }
       return init;
     }

@@ -20,9 +20,9 @@ namespace shoal {
 ///
 ///     shoal::pool pool(4, {.initializer = {open_database, "orders.db"}});
 ///
-/// Function and arguments are copied; what they may be is as with `process`, so objects in shared memory go by
-/// std::ref, and have to exist as long as the pool. If it throws, the pool gives up: every task fails with an error
-/// that says so.
+/// Function and arguments are copied; what they may be is as with `process`. Objects in shared memory go by std::ref:
+/// they have to exist as long as the pool, and what arrives lasts as long as the worker. If it throws, the pool gives
+/// up: every task fails with an error that says so.
 class worker_initializer {
  public:
   worker_initializer() = default;  ///< none

@@ -99,8 +99,6 @@ void supervisor::begin(std::size_t index, process made) {
   slot& chosen = slots_[index];
   chosen.worker = std::move(made);
   chosen.now = state::running;
-  chosen.proven = false;
-  chosen.finished_before = work_.account(index).finished;
   chosen.started = steady_clock::now();
 }
 
@@ -108,12 +106,14 @@ void supervisor::begin(std::size_t index, process made) {
 void supervisor::start(std::size_t index, std::unique_lock<std::mutex>& lock) {
   slot& chosen = slots_[index];
   chosen.now = state::starting;
+  chosen.proven = false;
+  chosen.finished_before = work_.account(index).finished;
   lock.unlock();
   try {
     process made = make_worker(index);
     lock.lock();
     begin(index, std::move(made));
-    if (killing_) {
+    if (killing_ || std::exchange(chosen.condemned, false)) {
       chosen.worker.kill();
     }
   } catch (const std::exception& failure) {
@@ -188,8 +188,10 @@ void supervisor::give_up(std::string reason) {
 
 void supervisor::kill(std::size_t index) {
   const std::lock_guard lock(mutex_);
-  slots_[index].proven = true;
-  slots_[index].worker.kill();
+  slot& chosen = slots_[index];
+  chosen.proven = true;
+  chosen.condemned = chosen.now == state::starting;
+  chosen.worker.kill();
 }
 
 void supervisor::wind_down() {

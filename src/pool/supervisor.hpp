@@ -92,6 +92,7 @@ class supervisor {
     deadline started{};
     deadline start_at{};
     bool proven = false;                // this worker has at least taken a task
+    bool condemned = false;             // it is to be killed, but was not here yet when that was said
     std::uint64_t finished_before = 0;  // by the slot's workers before this one
     int failures = 0;                   // workers in a row that did not get so far
     std::uint64_t progress_before = 0;  // progress() at the first of those failures

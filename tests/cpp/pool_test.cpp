@@ -27,7 +27,7 @@
 #include <vector>
 
 #include "os/pidfd.hpp"
-#include "process_support.hpp"
+#include "pool_support.hpp"
 #include "shoal/error.hpp"
 #include "shoal/process.hpp"
 
@@ -41,20 +41,13 @@ using shoal::task;
 using shoal::worker_died;
 using shoal::test::all_descriptors_but;
 using shoal::test::becomes_readable;
+using shoal::test::die;
 using shoal::test::eventually;
+using shoal::test::get;
 using shoal::test::has_children;
 using shoal::test::open_descriptors;
-using shoal::test::patience;
 using shoal::test::shared;
-
-// The result of a future that must not take long.
-template <class R>
-R get(task<R> future) {
-  if (future.wait_for(patience) != std::future_status::ready) {
-    throw std::runtime_error("the task has no outcome");
-  }
-  return future.get();
-}
+using shoal::test::twice;
 
 template <class R>
 shoal::errc code_of(task<R> future) {
@@ -66,9 +59,7 @@ shoal::errc code_of(task<R> future) {
   throw std::runtime_error("nothing was thrown");
 }
 
-int twice(int number) { return 2 * number; }
 std::string greet(std::string_view name) { return "hello, " + std::string(name); }
-void die() { std::raise(SIGKILL); }
 
 struct multiplier {
   std::string unit;
