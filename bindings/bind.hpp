@@ -18,6 +18,7 @@ void bind_barrier(nanobind::module_& module);
 void bind_debug(nanobind::module_& module);
 void bind_shared_block(nanobind::module_& module);
 void bind_synchronized(nanobind::module_& module);
+void bind_pool_job(nanobind::module_& module);
 void bind_work_queue(nanobind::module_& module);
 void bind_process(nanobind::module_& module);
 void bind_process_start(nanobind::module_& module);

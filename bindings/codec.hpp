@@ -67,6 +67,7 @@ class encoded_object {
 /// The same for a record that was borrowed, which it takes over in any case. Buffers that were sent out of band come
 /// out as views of the shared memory, which goes back to the queue when the last of them dies, in whatever thread; if
 /// there are none it goes back at once.
-[[nodiscard]] nanobind::object decode_borrowed(shoal::borrowed_record&& record);
+/// @param size  how many bytes of the record are the object's; others may follow
+[[nodiscard]] nanobind::object decode_borrowed(shoal::borrowed_record&& record, std::size_t size);
 
 }  // namespace shoal::python

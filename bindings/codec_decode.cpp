@@ -225,7 +225,7 @@ nb::object decode_object(encoding tag, const_bytes bytes) {
                                         "something has written over the shared memory.");
 }
 
-nb::object decode_borrowed(shoal::borrowed_record&& record) {
+nb::object decode_borrowed(shoal::borrowed_record&& record, std::size_t size) {
   shoal::borrowed_record mine = std::move(record);
   switch (mine.tag()) {
     case encoding::pickle_buffers:
@@ -233,7 +233,7 @@ nb::object decode_borrowed(shoal::borrowed_record&& record) {
     case encoding::pickle:
       return unpickle(received_buffer::take(std::move(mine)));
     default:
-      return decode_object(mine.tag(), mine.bytes());
+      return decode_object(mine.tag(), mine.bytes().first(size));
   }
 }
 

@@ -23,6 +23,7 @@ NB_MODULE(_core, module) {
   bind_debug(module);
   bind_shared_block(module);
   bind_synchronized(module);
+  bind_pool_job(module);
   bind_work_queue(module);
   bind_process(module);
   bind_process_start(module);

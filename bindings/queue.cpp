@@ -47,7 +47,8 @@ queue_status object_queue::get(nb::object& out, deadline until) {
   const lent<borrowed_record> record;
   const queue_status status = attempt_and_wait([&](deadline limit) { return queue_.borrow(*record, limit); }, until);
   if (status == queue_status::ok) {
-    out = record->in_place() ? decode_borrowed(std::move(*record)) : decode_object(record->tag(), record->bytes());
+    out = record->in_place() ? decode_borrowed(std::move(*record), record->bytes().size())
+                             : decode_object(record->tag(), record->bytes());
   }
   return status;
 }

@@ -1,18 +1,19 @@
 #include "shoal/work_queue.hpp"
 
 #include <nanobind/stl/optional.h>
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/tuple.h>
+#include <nanobind/stl/vector.h>
 
+#include <array>
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <tuple>
 #include <utility>
 
 #include "bind.hpp"
-#include "codec.hpp"
-#include "lent.hpp"
-#include "shoal/error.hpp"
-#include "waiting.hpp"
+#include "pool_queue.hpp"
 
 namespace nb = nanobind;
 
@@ -22,104 +23,113 @@ namespace {
 // Segment and readiness of the tasks, of the results, and the claims.
 using descriptor_tuple = std::tuple<int, int, int, int, int>;
 
-// (ticket, True, object), or (ticket, False, the exception that unpickling it raised): whoever waits for the ticket
-// must hear of it either way.
-nb::object delivered(std::uint64_t ticket, encoding tag, const_bytes bytes) {
-  try {
-    return nb::make_tuple(ticket, true, decode_object(tag, bytes));
-  } catch (nb::python_error& raised) {
-    if (!raised.matches(PyExc_Exception)) {
-      throw;  // KeyboardInterrupt: not the task's doing
-    }
-    return nb::make_tuple(ticket, false, raised.value());
-  } catch (const shoal::error&) {
-    set_error_from_current_exception();
-    const nb::python_error raised;
-    return nb::make_tuple(ticket, false, raised.value());
-  }
-}
-
-std::uint64_t submit(work_queue& self, nb::handle object) {
-  const lent<encoded_object> encoded;
-  const nb::object kept = encoded->encode(object.ptr());
-  return self.submit(encoded->tag(), encoded->parts());
-}
-
-void finish(work_queue& self, std::size_t slot, std::uint64_t ticket, nb::handle object) {
-  const lent<encoded_object> encoded;
-  const nb::object kept = encoded->encode(object.ptr());
-  self.finish(slot, ticket, encoded->tag(), encoded->parts());
-}
-
-nb::object next(work_queue& self, std::optional<double> timeout) {
-  // Kept from one call to the next: only one thread may call this.
-  thread_local outcome received;
-  const deadline until = deadline_of(timeout);
-  queue_status status = self.next(received, no_waiting);
-  if (goes_on(status, until)) {
-    status = wait_for_queue([&](deadline limit) { return self.next(received, limit); }, until);
-  }
-  if (status != queue_status::ok) {
-    return nb::none();
-  }
-  if (received.what() == outcome::kind::worker_lost) {
-    return nb::int_(received.slot());
-  }
-  outcome mine = std::exchange(received, outcome());
-  nb::object result = delivered(mine.ticket(), mine.tag(), mine.bytes());
-  received = std::move(mine);
-  return result;
-}
-
-nb::object take(work_queue& self, std::size_t slot, std::optional<double> timeout) {
-  task taken;
-  const deadline until = deadline_of(timeout);
-  queue_status status = self.take(slot, taken, no_waiting);
-  if (goes_on(status, until)) {
-    status = wait_for_queue([&](deadline limit) { return self.take(slot, taken, limit); }, until);
-  }
-  return status == queue_status::ok ? delivered(taken.ticket(), taken.tag(), taken.bytes()) : nb::none();
-}
-
-void construct(work_queue* self, std::size_t slots, const std::optional<descriptor_tuple>& descriptors) {
+void construct(pool_queue* self, std::size_t slots, const std::optional<descriptor_tuple>& descriptors) {
   if (descriptors) {
     const auto [tasks, tasks_ready, results, results_ready, claims] = *descriptors;
-    new (self) work_queue(work_queue::attach({{tasks, tasks_ready}, {results, results_ready}, claims}));
+    new (self) pool_queue(work_queue::attach({{tasks, tasks_ready}, {results, results_ready}, claims}));
   } else {
-    new (self) work_queue(slots);
+    new (self) pool_queue(work_queue(slots));
   }
 }
 
-descriptor_tuple descriptors_of(const work_queue& self) {
-  const work_queue_descriptors all = self.descriptors();
+descriptor_tuple descriptors_of(pool_queue& self) {
+  const work_queue_descriptors all = self.native().descriptors();
   return {all.tasks.segment, all.tasks.readiness, all.results.segment, all.results.readiness, all.claims};
+}
+
+// (whether it will not be begun, the slot of the worker that is at it or None)
+nb::tuple told(const work_queue::called_off& found) {
+  using result = work_queue::call_off_result;
+  return nb::make_tuple(found.result == result::withdrawn,
+                        found.result == result::running ? nb::object(nb::int_(found.slot)) : nb::object(nb::none()));
+}
+
+double seconds(std::chrono::nanoseconds duration) { return std::chrono::duration<double>(duration).count(); }
+
+// (ticket, seconds for which the task has been running, or None), or None if the worker is at no task.
+nb::object running(pool_queue& self, std::size_t slot) {
+  const slot_account account = self.native().account(slot);
+  if (!account.running) {
+    return nb::none();
+  }
+  if (account.since == std::chrono::steady_clock::time_point()) {
+    return nb::make_tuple(*account.running, nb::none());
+  }
+  return nb::make_tuple(*account.running, seconds(std::chrono::steady_clock::now() - account.since));
+}
+
+nb::tuple account(pool_queue& self, std::size_t slot) {
+  const slot_account of = self.native().account(slot);
+  return nb::make_tuple(of.finished, seconds(of.idle), of.bytes_in, of.bytes_out);
+}
+
+int traverse(PyObject* self, visitproc visit, void* arg) {
+  Py_VISIT(Py_TYPE(self));
+  return nb::inst_ready(self) ? nb::inst_ptr<pool_queue>(self)->traverse(visit, arg) : 0;
+}
+
+int clear(PyObject* self) {
+  if (nb::inst_ready(self)) {
+    nb::inst_ptr<pool_queue>(self)->clear();
+  }
+  return 0;
 }
 
 }  // namespace
 
 void bind_work_queue(nb::module_& module) {
-  nb::class_<work_queue>(module, "WorkQueue", nb::is_weak_referenceable())
+  static std::array<PyType_Slot, 3> slots{{
+      {Py_tp_traverse, reinterpret_cast<void*>(&traverse)},
+      {Py_tp_clear, reinterpret_cast<void*>(&clear)},
+      {0, nullptr},
+  }};
+  nb::class_<pool_queue>(module, "WorkQueue", nb::is_weak_referenceable(), nb::type_slots(slots.data()))
       .def("__init__", &construct, nb::arg("slots"), nb::kw_only(), nb::arg("descriptors") = nb::none())
-      .def("submit", &submit, nb::arg("task").none())
-      .def("next", &next, nb::arg("timeout") = nb::none())
-      // Without the GIL: a worker may be stopped where these need a lock.
-      .def(
-          "lost",
-          [](work_queue& self, std::size_t slot) {
-            const released_gil released;
-            self.lost(slot);
-          },
-          nb::arg("slot"))
-      .def("reclaim", &work_queue::reclaim, nb::arg("slot"))
-      .def("close",
-           [](work_queue& self) {
-             const released_gil released;
-             self.close();
+      .def("submit",
+           [](pool_queue& self, const nb::object& job, std::size_t index, unsigned kind, nb::handle function,
+              nb::handle arguments) {
+             return self.submit(job, index, static_cast<call_kind>(kind), function, arguments);
            })
-      .def("pending", &work_queue::pending)
-      .def("take", &take, nb::arg("slot"), nb::arg("timeout") = nb::none())
-      .def("finish", &finish, nb::arg("slot"), nb::arg("ticket"), nb::arg("outcome").none())
-      .def("descriptors", &descriptors_of);
+      .def("submit_items",
+           [](pool_queue& self, const nb::object& job, unsigned kind, nb::handle function, const nb::object& items,
+              std::size_t chunk_size, std::size_t most, std::size_t most_in_flight, bool at_once) {
+             return self.submit_items(job, static_cast<call_kind>(kind), function, items, chunk_size, most,
+                                      most_in_flight, at_once);
+           })
+      .def(
+          "receive",
+          [](pool_queue& self, nb::handle awaited, std::optional<double> timeout) {
+            return self.receive(awaited, deadline_of(timeout));
+          },
+          nb::arg("awaited").none(), nb::arg("timeout").none())
+      .def("wake", &pool_queue::wake)
+      .def("lost", &pool_queue::lost)
+      .def("reclaim", [](pool_queue& self, std::size_t slot) { return self.native().reclaim(slot); })
+      .def("entry", &pool_queue::entry)
+      .def("tickets_of", &pool_queue::tickets_of)
+      .def("call_off", [](pool_queue& self, std::uint64_t ticket) { return told(self.native().call_off(ticket)); })
+      .def("withdraw", [](pool_queue& self, std::uint64_t ticket) { return told(self.native().withdraw(ticket)); })
+      .def("running", &running)
+      .def("account", &account)
+      .def("open", &pool_queue::open)
+      .def("ended", &pool_queue::ended)
+      .def("open_jobs", &pool_queue::open_jobs)
+      .def("close_when_idle", &pool_queue::close_when_idle)
+      .def("close", &pool_queue::close)
+      .def("pending", [](pool_queue& self) { return self.native().pending(); })
+      .def("serve", &pool_queue::serve, nb::arg("slot"), nb::arg("most").none(), nb::arg("report"),
+           nb::arg("unsendable"), nb::arg("left_behind"))
+      .def("descriptors", &descriptors_of)
+      .def_prop_ro("open_count", &pool_queue::count_open)
+      .def_prop_ro("expects_something", &pool_queue::expects_something)
+      .def_prop_ro("bytes_in_flight", &pool_queue::bytes_in_flight)
+      .def_prop_ro("attending", &pool_queue::attending)
+      .def("attend", &pool_queue::attend)
+      .def("leave", &pool_queue::leave)
+      .def("fail", &pool_queue::fail)
+      .def_rw("low_water", &pool_queue::low_water)
+      .def_rw("followers", &pool_queue::followers)
+      .def_rw("crew", &pool_queue::crew, nb::arg().none());
 }
 
 }  // namespace shoal::python

@@ -169,6 +169,9 @@ class work_queue {
   /// that no other task dies if its process is killed then.
   called_off call_off(std::uint64_t ticket);
 
+  /// The same, but leaves a worker alone that is running it: `running` means that it goes on.
+  called_off withdraw(std::uint64_t ticket);
+
   /// No submit succeeds from now on; workers take what is there and are then told `closed`. Idempotent.
   void close();
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from shoal.context import _default_context
     from shoal.errors import AuthenticationError as AuthenticationError
     from shoal.errors import BufferTooShort as BufferTooShort
-    from shoal.errors import CorruptRecord, LockTimeout, OwnerDied, SegmentError, ShutDown, WorkerDied
+    from shoal.errors import CorruptRecord, LockTimeout, OwnerDied, SegmentError, ShutDown, TaskTimeoutError, WorkerDied
     from shoal.errors import ProcessError as ProcessError
     from shoal.errors import TimeoutError as TimeoutError
     from shoal.pool import Pool as Pool
@@ -73,6 +73,7 @@ __all__ = [
     "OwnerDied",
     "SegmentError",
     "ShutDown",
+    "TaskTimeoutError",
     "WorkerDied",
 ]
 
@@ -89,6 +90,7 @@ _NAMES_BY_MODULE = {
         "ProcessError",
         "SegmentError",
         "ShutDown",
+        "TaskTimeoutError",
         "TimeoutError",
         "WorkerDied",
     ),

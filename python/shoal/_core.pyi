@@ -6,8 +6,8 @@ process attaches to it through the descriptors that it has inherited or received
 Any process may be killed at any instruction: the others go on.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Generic, Literal, overload
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Generic, Literal, NoReturn, overload
 
 from typing_extensions import Self, TypeVar
 
@@ -359,49 +359,196 @@ def survey_locks(process: int | None) -> list[dict[str, Any]]:
 def processes_with_locks(process: int | None) -> list[int]:
     """The processes that have used what is in these arenas and live; some may come several times."""
 
-class WorkQueue:
-    """Tasks from an owner to worker processes, and exactly one outcome of each back.
+class PoolJob:
+    """One call of a pool's method, as the native side sees it: what outcomes are delivered to."""
 
-    Each worker has a number, its slot. The owner must say when a worker has died (`lost`), and then take back what it
-    had (`reclaim`), before the slot goes to another.
+    @property
+    def _ended(self) -> bool:
+        """Whether all outcomes are there, or none will come any more."""
+
+    @property
+    def _tasks_submitted(self) -> int:
+        """Tasks that `WorkQueue.submit_items` has made."""
+    _task_timeout: float
+    """Seconds that a task may run; 0: no limit."""
+    _retries_wanted: bool
+    """Its failed tasks are shown to the crew's `_retry` first."""
+    _is_called_back: bool
+    """It is shown to the crew's `_called_back` when its outcome is there, and not ready before `completed`."""
+    _is_watched: bool
+    """Its `_tell` is called when it is ready."""
+    _progress: Any
+    """If not None, told how many items are done, by `update(n)`, and by `close()` that all are."""
+
+    def _abort(self, error: BaseException) -> None:
+        """No more outcomes will come: whoever waits gets `error`. Ignored once it has ended."""
+
+class PoolResult(PoolJob):
+    """A call with one result; from `length` 0 on that is a list, made by tasks of `chunk_size` items."""
+
+    def __init__(self, pool: Any, length: int = -1, chunk_size: int = 1) -> None: ...
+    @property
+    def _is_ready(self) -> bool: ...
+    @property
+    def _succeeded(self) -> bool: ...
+    @property
+    def _tasks_left(self) -> int: ...
+    @property
+    def _value(self) -> Any:
+        """The result, or what was raised."""
+
+    def _completed(self) -> None:
+        """What was to be called with the outcome has been."""
+
+class PoolResults(PoolJob):
+    """A call whose results are taken one by one, by iteration; that calls `_wait_for_more` where there is none yet."""
+
+    def __init__(self, pool: Any, ordered: bool, chunk_size: int = 1) -> None: ...
+    @property
+    def _is_ready(self) -> bool:
+        """Whether there is a result, or the end."""
+
+    @property
+    def _tasks_consumed(self) -> int:
+        """Tasks whose results have all been taken."""
+
+    @property
+    def _tasks_done(self) -> int: ...
+
+    _next_notice: int
+    """Once so many tasks are consumed, `_consumed` is called, once."""
+
+    def _set_length(self, length: int) -> None:
+        """There are no more than `length` tasks."""
+
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> Any: ...
+
+class WorkQueue:
+    """Calls from an owner to worker processes, and exactly one outcome of each back.
+
+    Each worker has a number, its slot; the last slot is for no worker. The owner must say when a worker has died
+    (`lost`), and then take back what it had (`reclaim`), before the slot goes to another.
     """
 
     def __init__(self, slots: int, *, descriptors: tuple[int, ...] | None = None) -> None:
-        """Make one for workers 0 to slots-1, or attach to one (then `slots` does not matter)."""
+        """Make one for workers 0 to slots-2, or attach to one (then `slots` does not matter)."""
+    crew: Any
+    """Owner: what is told of all that has to be decided, by methods whose names begin with an underscore."""
 
-    def submit(self, task: Any) -> int:
-        """Owner: send a task; its ticket. Raises what pickling raises; then nothing was sent."""
+    def submit(self, job: PoolJob, index: int, kind: int, function: Any, arguments: Any) -> int:
+        """Owner: send task `index` of a job; its ticket. Raises what pickling raises; then nothing was sent."""
 
-    def next(self, timeout: float | None = None) -> tuple[int, bool, Any] | int | None:
-        """Owner: wait for what comes next; None: nothing did.
+    def submit_items(
+        self,
+        job: PoolJob,
+        kind: int,
+        function: Any,
+        items: Iterator[Any],
+        chunk_size: int,
+        most: int,
+        most_in_flight: int,
+        at_once: bool,
+    ) -> bool:
+        """Owner: send the job's next tasks, made of chunks of `items`, until `most` are sent or bytes in flight.
 
-        (ticket, True, outcome), or (ticket, False, the exception that unpickling it raised), or the slot of a lost
-        worker, after everything which that worker had finished.
+        With `at_once` each is sent before the next item is asked for. What cannot be pickled fails. Return whether
+        there may be more. Raises what `items` raises.
         """
+
+    def receive(self, awaited: PoolJob | None, timeout: float | None) -> list[int]:
+        """Owner, one thread at a time: deliver outcomes until `awaited` is ready, or the time is over.
+
+        It may return sooner; without `awaited` it does when nothing is expected or somebody attends. Return the slots
+        of workers whose loss has come out, after everything that they had finished.
+        """
+
+    def wake(self) -> None:
+        """Owner: let `receive` return."""
+
+    def attend(self) -> None:
+        """Owner: this thread waits for a job now."""
+
+    def leave(self) -> bool:
+        """Owner: it does not any more. Return whether outcomes are expected and nobody waits."""
+
+    @property
+    def attending(self) -> int: ...
+    followers: int
+    """Threads that are told by `_some_ended` when jobs have ended."""
+    low_water: int
+    """Once fewer bytes are in flight, `_some_room` is called, once; 0: never."""
+
+    def fail(self, job: PoolJob, index: int, error: BaseException) -> None:
+        """Owner: the task has failed, and nothing else will be heard of it."""
+
+    def open(self, job: PoolJob) -> None:
+        """Owner: the job has begun."""
+
+    def ended(self, job: PoolJob) -> None:
+        """Owner: the job has ended otherwise than by an outcome."""
+
+    def open_jobs(self) -> list[Any]: ...
+    @property
+    def open_count(self) -> int: ...
+    @property
+    def expects_something(self) -> bool:
+        """Whether there are open jobs, or losses that have not come out."""
+
+    @property
+    def bytes_in_flight(self) -> int: ...
+    def entry(self, ticket: int, taking: bool) -> tuple[Any, int] | None:
+        """Owner: the job and the index of a task without an outcome; forgotten if `taking`."""
+
+    def tickets_of(self, job: PoolJob) -> list[int]:
+        """Owner: those of the job's tasks that have no outcome."""
+
+    def call_off(self, ticket: int) -> tuple[bool, int | None]:
+        """Owner: nobody is to begin this task. (Whether nobody will, or the slot of the worker that is at it.)
+
+        That worker does nothing else, and must be killed now.
+        """
+
+    def withdraw(self, ticket: int) -> tuple[bool, int | None]:
+        """The same, but a worker that is at it goes on."""
+
+    def running(self, slot: int) -> tuple[int, float | None] | None:
+        """Owner: the ticket of what the worker is at, and for how many seconds, if the job has a timeout."""
+
+    def account(self, slot: int) -> tuple[int, float, int, int]:
+        """Owner: tasks finished, seconds spent waiting for tasks, bytes of tasks, bytes of outcomes."""
 
     def lost(self, slot: int) -> None:
-        """Owner: the worker in this slot has died; `next` will return it."""
+        """Owner: the worker in this slot has died; `receive` will return it."""
 
     def reclaim(self, slot: int) -> int | None:
-        """Owner: the ticket of the task that the dead worker had taken and not finished, if any; frees the slot."""
+        """Owner, after that: the ticket of the task the worker had taken and not finished. The slot is free then."""
+
+    def close_when_idle(self) -> None:
+        """Owner: close as soon as no job is open."""
 
     def close(self) -> None:
-        """Owner: no more tasks; workers get what is left, and then None."""
+        """Owner: workers take what is there, and then return from `serve`."""
 
     def pending(self) -> int:
-        """Tasks that nobody has taken yet."""
+        """Tasks that no worker has taken."""
 
-    def take(self, slot: int, timeout: float | None = None) -> tuple[int, bool, Any] | None:
-        """Worker: wait for a task; None: closed and nothing left, or nothing came in time.
+    def serve(
+        self,
+        slot: int,
+        most: int | None,
+        report: Callable[[Exception], Any],
+        unsendable: Callable[[Exception, Any], Any],
+        left_behind: Callable[[], NoReturn],
+    ) -> None:
+        """Worker: run tasks until the queue is closed and empty, or `most` were run.
 
-        (ticket, True, task), or (ticket, False, the exception that unpickling it raised).
+        What a task raises is sent as `report` makes it, if it is an Exception; what cannot be sent as `unsendable`
+        makes it. `left_behind` is called in a process that a task has forked and that comes back from it.
         """
 
-    def finish(self, slot: int, ticket: int, outcome: Any) -> None:
-        """Worker: send the outcome of the task it has. Raises what pickling raises; then nothing was sent."""
-
     def descriptors(self) -> tuple[int, ...]:
-        """What another process needs to attach."""
+        """What another process attaches by."""
 
 class ProcessHandle:
     """A process that this one has started, by its pidfd, until it is closed."""

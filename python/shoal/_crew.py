@@ -1,28 +1,32 @@
-"""The workers of a pool and the two threads that look after them.
+"""The workers of a pool and the thread that looks after them.
 
 The *supervisor* waits for the death of workers and has it reported through the work queue, so that the news comes after
-everything the dead worker had finished. The *result handler* takes outcomes and such news from the queue, one after the
-other; so only it decides what became of a task, and nothing else ever starts or buries a worker once the threads run.
+everything the dead worker had finished. When it has come out (see `_receiving`), the supervisor decides what becomes of
+the task that died with the worker; nothing else ever starts or buries a worker once that thread runs.
 """
 
 from __future__ import annotations
 
 import os
-import signal
 import threading
 import time
 from queue import Empty
 
-from shoal import _stdlib
-from shoal._results import Job
+from shoal import _feeding, _insights, _stdlib
+from shoal._exit_codes import how_it_ended
+from shoal._functions import FunctionPickler
+from shoal._receiving import Receiver
 from shoal._worker import WorkQueue, run
-from shoal.errors import ProcessError, WorkerDied
+from shoal.errors import ProcessError, TaskTimeoutError, WorkerDied
 from shoal.queues import SimpleQueue
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any
+
+    from shoal._results import ApplyResult, IMapIterator
+    from shoal._worker_options import WorkerOptions
 
 RUN = "RUN"
 CLOSE = "CLOSE"
@@ -30,8 +34,14 @@ TERMINATE = "TERMINATE"
 
 # How long a worker may take to end after SIGTERM before it is killed.
 GRACE_SECONDS = 5.0
-# Workers that may end in a row before they are ready, none by an initializer that raised, until the pool is given up.
+# How long outcomes may lie there before the result handler receives them, if nobody waits for them and nobody is to be
+# called: the caller is mostly about to wait.
+UNATTENDED_SECONDS = 0.01
+# Workers that may end in a row before they are ready, none by an initializer that raised, until the pool is given up:
+# with an initializer, which probably ended them, and without one.
 STILLBORN_LIMIT = 3
+STILLBORN_LIMIT_WITHOUT_INITIALIZER = 32
+LONGEST_DELAY_SECONDS = 1.0
 
 
 class Worker:
@@ -65,7 +75,7 @@ class Bell:
 class Crew:
     """Runs tasks in `size` worker processes, each of which is replaced when it ends.
 
-    All methods may be called by any thread.
+    `first` of them are started at once (None: all); `grow` starts one more. All methods may be called by any thread.
     """
 
     def __init__(
@@ -73,29 +83,35 @@ class Crew:
         context: Any,
         make_process: Callable[..., Any],
         size: int,
-        initializer: Callable[..., object] | None,
-        initargs: tuple[Any, ...],
-        max_tasks: int | None,
+        options: WorkerOptions,
+        first: int | None = None,
     ) -> None:
         self._context = context
         self._make_process = make_process
-        self._initializer = initializer
-        self._start_args = (initializer, initargs, max_tasks)
-        self._work = WorkQueue(size + 1)
-        self._wake_slot = size  # the last slot belongs to no worker: its "death" only wakes the result handler
-        self._reports: SimpleQueue[tuple[int, BaseException | None]] = SimpleQueue()
+        self._options = options
+        self._functions = FunctionPickler(context.get_start_method())
+        self._work = WorkQueue(size + 1)  # the last slot belongs to no worker: its "death" only wakes a receiver
+        self._work.crew = self
+        self._receiver = Receiver(self._work, self._heard_of)
+        self._reports: SimpleQueue[tuple[int, float, BaseException | None]] = SimpleQueue()
         self._ready: set[int] = set()  # pids of workers that have finished their initializer
+        self._services = [_insights.Service() for _ in range(size)]
         self._stillborn = 0
         self._state = RUN
         self._broken: WorkerDied | None = None
-        # (job, index) of tasks without an outcome -> a cell for the ticket, which is empty until that is known
-        self._outstanding: dict[tuple[int, int], list[int | None]] = {}
+        self._gone: list[int] = []  # slots of workers whose loss has come out, to be buried
+        self._vacant: dict[int, float] = {}  # slots that get a worker later -> when
+        self._ends: dict[
+            int, Exception
+        ] = {}  # tickets of tasks whose worker is killed on purpose -> what they fail with
+        self._limits: dict[int, float] = {}  # timeouts of open jobs -> how many jobs have it
+        self._watching = False  # the supervisor will see that somebody receives,
+        self._patience_ends: float | None = None  # at this time
         self._lock = threading.RLock()  # guards _state, and `workers` against being refilled after terminate()
-        self.jobs: dict[int, Job] = {}
         self.workers: list[Worker | None] = [None] * size
         self._bell = Bell()  # tells the supervisor to look again
         try:
-            for slot in range(size):
+            for slot in range(size if first is None else first):
                 self._hire(slot)
         except BaseException:
             for worker in self._present():
@@ -104,41 +120,132 @@ class Crew:
                 worker.process.join()
             raise
         self.supervisor = threading.Thread(target=self._supervise, name="PoolSupervisor", daemon=True)
-        self.result_handler = threading.Thread(target=self._handle_results, name="PoolResultHandler", daemon=True)
+        self.result_handler = self._receiver.handler
         self.supervisor.start()
         self.result_handler.start()
 
-    # For the pool
+    # Calls
 
-    def submit(self, job: Job, index: int, kind: int, func: Any, args: Any, kwds: Any) -> None:
+    def submit(self, job: Any, index: int, kind: int, func: Any, arguments: Any) -> None:
         """Let a worker run task `index` of `job`; what keeps it from being sent is its outcome."""
         if self._broken is not None:
-            job._set(index, False, self._broken)
+            self._work.fail(job, index, self._broken)
             return
-        key = (job._job, index)
-        ticket: list[int | None] = [None]
-        self._outstanding[key] = ticket
         try:
-            ticket[0] = self._work.submit((job._job, index, kind, func, args, kwds))
+            self._work.submit(job, index, kind, func, arguments)
         except Exception as error:
-            self._outstanding.pop(key, None)
-            job._set(index, False, error)
-        except BaseException:
-            self._outstanding.pop(key, None)
-            job._abort(ProcessError("the call was interrupted while its tasks were handed out"))
-            raise
+            self._work.fail(job, index, self._broken or error)
 
-    def forget(self, job: int) -> None:
-        """`job` has ended."""
-        if self.jobs.pop(job, None) is not None and not self.jobs and self._state != RUN:
-            self._wake()
+    def submit_items(self, job: Any, kind: int, func: Any, items: Iterator[Any], most: int, at_once: bool) -> bool:
+        """The same for the next tasks of `job`, made of `items`. Return whether there may be more.
+
+        Raises what `items` raises.
+        """
+        if self._broken is not None:
+            self._abort(job, self._broken)
+            return False
+        limit = _feeding.MOST_BYTES
+        return self._work.submit_items(job, kind, func, items, job._chunksize, most, limit, at_once)
+
+    def fail(self, job: Any, index: int, error: BaseException) -> None:
+        """Task `index` of `job` has failed."""
+        self._work.fail(job, index, error)
+        self._let_waiters_look()
+
+    def job_ended(self, job: Any) -> None:
+        """Call it where a job has ended otherwise than by an outcome."""
+        if job._progress is not None:
+            job._progress.close()
+        self._work.ended(job)
+        self._let_waiters_look()
+        job._tell()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so much is in flight that tasks should wait."""
+        return self._work.bytes_in_flight >= _feeding.MOST_BYTES
+
+    def wait_for_room(self, job: Any) -> None:
+        """Wait until that is no more so, or `job` has ended."""
+        self._receiver.wait_for_room(_feeding.MOST_BYTES // 2, job)
+
+    def wait_for(self, job: ApplyResult[Any] | IMapIterator[Any], timeout: float | None) -> None:
+        """Wait until `job` is ready, at most `timeout` seconds."""
+        try:
+            deserted = self._receiver.wait_for(job, timeout)
+        except BaseException:
+            self.expect()
+            raise
+        if deserted:
+            self.expect()
+
+    def look(self) -> None:
+        """Deliver what outcomes there are."""
+        self._receiver.look()
+
+    def expect(self) -> None:
+        """Something was submitted that nobody may be waiting for: soon somebody has to receive."""
+        if not self._watching and self._receiver.is_asleep:
+            self._watching = True
+            self._bell.ring()
+
+    def limit(self, job: Any, timeout: float) -> None:
+        """The tasks of `job` may run for `timeout` seconds."""
+        job._task_timeout = timeout
+        self._limits[id(job)] = timeout
+        self._bell.ring()
+
+    def open(self, job: Any) -> None:
+        """`job` has begun; it may have no task yet."""
+        self._work.open(job)
+
+    def open_jobs(self) -> list[Any]:
+        """Those that have begun and not ended."""
+        return self._work.open_jobs()
+
+    def tasks_in_flight(self, job: Any) -> list[int]:
+        """The indexes of the tasks of `job` that have no outcome."""
+        entries = [self._work.entry(ticket, False) for ticket in self._work.tickets_of(job)]
+        return [entry[1] for entry in entries if entry is not None]
+
+    def give_up(self, job: Any) -> None:
+        """Nobody wants `job` any more: what is pending is not run; what is running goes on."""
+        for ticket in self._work.tickets_of(job):
+            self._work.withdraw(ticket)
+        self._abort(job, ProcessError("the call was interrupted"))
+
+    def cancel(self, job: Any, killing: bool) -> bool:
+        """Give up `job` unless it has ended: what is pending is not run, what is running is killed, or goes on."""
+        from concurrent.futures import CancelledError
+
+        killed = []
+        with self._lock:
+            if job._is_ready or self._state == TERMINATE:
+                return False
+            tickets = self._work.tickets_of(job)
+            if not killing and (len(tickets) != 1 or not self._work.withdraw(tickets[0])[0]):
+                return False
+            for ticket in tickets if killing else ():
+                slot = self._work.call_off(ticket)[1]
+                if slot is not None:
+                    self._ends[ticket] = CancelledError()
+                    killed.append(slot)
+            job._cancelled = True
+            self._abort(job, CancelledError())
+            for slot in killed:
+                worker = self.workers[slot]
+                if worker is not None and worker.process.exitcode is None:
+                    worker.process.kill()
+        return True
 
     def close(self) -> None:
         """End when all jobs have."""
         with self._lock:
             if self._state == RUN:
                 self._state = CLOSE
-        self._wake()
+        self._work.close_when_idle()
+        self._bell.ring()
+        self._receiver.wake()
 
     def terminate(self) -> None:
         """End now. Returns when all workers and threads have ended, but for the thread that calls."""
@@ -147,21 +254,71 @@ class Crew:
             for worker in self._present():
                 if worker.process.exitcode is None:
                     worker.process.terminate()
-        self._wake()
         self._bell.ring()
-        for thread in (self.supervisor, self.result_handler):
-            if thread is not threading.current_thread():
-                thread.join()
+        # The threads may be held up by a worker that is stopped at the queue; then only its end frees them.
+        if self.supervisor is not threading.current_thread():
+            self.supervisor.join(GRACE_SECONDS)
         self._dismiss()
         self._work.close()
         self._abort_all(ProcessError("the pool was terminated before this was done"))
-        self._outstanding.clear()
+        self._receiver.end()
+        self._let_waiters_look()
+        for thread in (self.supervisor, self.result_handler):
+            if thread is not threading.current_thread():
+                thread.join()
 
     def join(self) -> None:
+        for job in self._work.open_jobs():
+            feeder = getattr(job, "_feeder", None)
+            if feeder is not None:
+                feeder.lift()  # whoever waits here takes no results
+        self._receiver.wake()
         self.supervisor.join()
         self.result_handler.join()
         for worker in self._present():
             worker.process.join()
+
+    def insights(self) -> _insights.Insights:
+        """What the workers have done."""
+        now = time.monotonic()
+        with self._lock:
+            self._read_reports()
+            return _insights.Insights(self._insight(slot, now) for slot in range(len(self.workers)))
+
+    def _insight(self, slot: int, now: float) -> _insights.WorkerInsight:
+        tasks, idle, bytes_in, bytes_out = self._work.account(slot)
+        service, worker = self._services[slot], self.workers[slot]
+        return _insights.WorkerInsight(
+            worker=slot,
+            pid=None if worker is None else worker.process.pid,
+            restarts=max(0, service.starts - 1),
+            tasks=tasks,
+            busy=max(0.0, service.length(now) - idle),
+            idle=idle,
+            startup=service.startup,
+            bytes_in=bytes_in,
+            bytes_out=bytes_out,
+        )
+
+    # For the native part
+
+    def _called_back(self, job: ApplyResult[Any]) -> None:
+        self._receiver.call_back(job)
+
+    def _retry(self, job: Any, index: int, error: BaseException) -> bool:
+        return job._retries is not None and job._retries.try_again(job, index, error)
+
+    def _some_ended(self) -> None:
+        self._receiver.tell_followers()
+
+    def _some_room(self) -> None:
+        self._receiver.tell_room()
+
+    def _by_value(self, what: Any, refusal: Exception) -> bytes:
+        return self._functions.by_value(what, refusal)
+
+    def _sendable(self, func: Any) -> Any:
+        return self._functions.sendable(func)
 
     # Workers
 
@@ -169,12 +326,24 @@ class Crew:
         return [worker for worker in self.workers if worker is not None]
 
     def _hire(self, slot: int) -> None:
-        args = (slot, self._work, self._reports, *self._start_args)
+        args = (slot, self._work, self._reports, self._options)
         process = self._make_process(self._context, target=run, args=args)
         process.name = process.name.replace("Process", "PoolWorker")
         process.daemon = True
+        self._options.apply_to(process, slot)
+        self._services[slot].start(time.monotonic())
         process.start()
         self.workers[slot] = Worker(slot, process)
+
+    def grow(self) -> bool:
+        """Start one more worker; return False if there are as many as there may be."""
+        with self._lock:
+            vacant = [slot for slot, service in enumerate(self._services) if service.starts == 0]
+            if not vacant or self._state != RUN or self._broken is not None:
+                return False
+            self._hire(vacant[0])
+        self._bell.ring()
+        return True
 
     def _dismiss(self) -> None:
         """End all workers, by force if need be."""
@@ -189,9 +358,12 @@ class Crew:
                 worker.process.kill()
                 worker.process.join()
 
+    def _is_needed(self) -> bool:
+        return self._broken is None and (self._state == RUN or (self._state == CLOSE and self._work.open_count > 0))
+
     def _replace(self, slot: int) -> None:
         with self._lock:
-            if self._state == TERMINATE or self._broken is not None or (self._state == CLOSE and not self.jobs):
+            if not self._is_needed():
                 return
             try:
                 self._hire(slot)
@@ -201,80 +373,117 @@ class Crew:
                 lost = WorkerDied(f"the pool has no worker left and cannot start one: {error}", worker=slot)
                 lost.__cause__ = error
                 self._break(lost)
-        self._bell.ring()
 
     # The supervisor
 
     def _supervise(self) -> None:
-        while True:
-            watched = {worker.process.sentinel: worker for worker in self._present() if not worker.reported}
-            for sentinel in _stdlib.connection.wait([*watched, self._bell]):
-                if sentinel is self._bell:
-                    self._bell.silence()
-                    if self._state == TERMINATE or (self._state == CLOSE and not self._present()):
-                        return
-                else:
-                    worker = watched[sentinel]
-                    worker.reported = True
-                    self._work.lost(worker.slot)
-
-    # The result handler
-
-    def _wake(self) -> None:
-        self._work.lost(self._wake_slot)
-
-    def _handle_results(self) -> None:
         try:
-            while self._state != TERMINATE:
-                outcome = self._work.next()
-                if isinstance(outcome, tuple):
-                    self._deliver(*outcome)
-                elif outcome is not None and outcome != self._wake_slot:
-                    self._bury(outcome)
-                outcome = None
-                if self._state == CLOSE and not self.jobs:
-                    self._work.close()
-                    if not self._present():
-                        break
+            while self._state != TERMINATE and not self._is_over():
+                self._look_after_workers(self._seconds_to_next_look())
         except BaseException as error:
-            broken = WorkerDied(f"the pool cannot go on: its result handler failed: {error!r}")
+            broken = WorkerDied(f"the pool cannot go on: its supervisor failed: {error!r}")
             broken.__cause__ = error
             self._break(broken)
-            self._state = TERMINATE
             self._dismiss()
+        if self._state != TERMINATE:
+            self._abort_all(self._broken or ProcessError("the pool was closed before this was done"))
+            self._receiver.end()
+            self._let_waiters_look()
+
+    def _is_over(self) -> bool:
+        """Whether there are no workers any more, and never will be."""
+        return (self._state == CLOSE or self._broken is not None) and not self._present() and not self._vacant
+
+    def _look_after_workers(self, timeout: float | None) -> None:
+        watched = {worker.process.sentinel: worker for worker in self._present() if not worker.reported}
+        for sentinel in _stdlib.connection.wait([*watched, self._bell], timeout):
+            if sentinel is self._bell:
+                self._bell.silence()
+            else:
+                worker = watched[sentinel]
+                worker.reported = True
+                self._work.lost(worker.slot)
+                self._let_somebody_receive()
+        while self._gone and self._state != TERMINATE:
+            self._bury(self._gone.pop(0))
+        now = time.monotonic()
+        for slot in [slot for slot, when in self._vacant.items() if when <= now or not self._is_needed()]:
+            del self._vacant[slot]
+            self._replace(slot)
+        if self._limits:
+            self._enforce_limits()
+        if self._watching:
+            if self._patience_ends is None:
+                self._patience_ends = now + UNATTENDED_SECONDS
+            elif now >= self._patience_ends:
+                self._patience_ends = None
+                self._watching = False
+                self._let_somebody_receive()
+
+    def _let_somebody_receive(self) -> None:
+        if not self._work.attending and self._work.expects_something:
+            self._receiver.wake()
+
+    def _seconds_to_next_look(self) -> float | None:
+        looks = [when - time.monotonic() for when in self._vacant.values()]
+        if self._patience_ends is not None:
+            looks.append(self._patience_ends - time.monotonic())
+        if self._limits:
+            looks.append(self._seconds_to_limit())
+        return max(0.0, min(looks)) if looks else None
+
+    def _heard_of(self, slots: Iterable[int]) -> None:
+        self._gone.extend(slots)
         self._bell.ring()
 
-    def _deliver(self, ticket: int, readable: bool, outcome: Any) -> None:
-        if not readable:
-            self._settle(ticket, False, outcome)
-            return
-        job, index, ok, value = outcome
-        if job is None:
-            self._settle(ticket, ok, value)  # the worker could not read the task, so it does not know which one it was
-            return
-        self._outstanding.pop((job, index), None)
-        waiting = self.jobs.get(job)
-        if waiting is not None:
-            waiting._set(index, ok, value)
+    def _let_waiters_look(self) -> None:
+        """Something has changed for jobs that a thread may be waiting for, otherwise than by an outcome."""
+        self._work.wake()
+        self._receiver.tell_followers()
+        self._receiver.tell_room()
 
-    def _settle(self, ticket: int, ok: bool, value: Any) -> None:
-        """The outcome of a task of which only the ticket is known."""
-        found = self._find(ticket)
-        if found is not None:
-            self._deliver(ticket, True, (*found, ok, value))
+    # Time limits
 
-    def _find(self, ticket: int) -> tuple[int, int] | None:
-        deadline = time.monotonic() + 5
-        while True:
-            unknown = False
-            # Tasks end roughly in the order of their tickets: this mostly finds it among the first.
-            for key, cell in list(self._outstanding.items()):
-                if cell[0] == ticket:
-                    return key
-                unknown = unknown or cell[0] is None
-            if not unknown or time.monotonic() > deadline:
-                return None
-            time.sleep(0.001)  # a thread is just between sending the task and writing down its ticket
+    def _seconds_to_limit(self) -> float:
+        """When the next task may exceed its limit: what is not running yet does not before the shortest limit."""
+        wait = min(self._limits.values(), default=LONGEST_DELAY_SECONDS)
+        for _, _, _, seconds, limit in self._limited():
+            wait = min(wait, max(0.001, limit - seconds))
+        return wait
+
+    def _limited(self) -> list[tuple[int, Any, int, float, float]]:
+        """(ticket, job, index, seconds it has been running, its limit) for tasks with a limit that are running."""
+        found = []
+        for worker in self._present():
+            running = self._work.running(worker.slot)
+            if running is None or running[1] is None:
+                continue
+            entry = self._work.entry(running[0], False)
+            if entry is not None and entry[0]._task_timeout > 0:
+                found.append((running[0], *entry, running[1], entry[0]._task_timeout))
+        return found
+
+    def _enforce_limits(self) -> None:
+        for ticket, job, index, seconds, limit in self._limited():
+            if seconds < limit:
+                continue
+            _, slot = self._work.call_off(ticket)
+            worker = None if slot is None else self.workers[slot]
+            if slot is None or worker is None:
+                continue
+            self._ends[ticket] = TaskTimeoutError(
+                f"{job.describe(index)} was running in worker {slot} (pid {worker.process.pid}) for longer than its "
+                f"timeout of {limit:g} s, so that worker was killed. Other tasks go on.",
+                timeout=limit,
+                pid=worker.process.pid,
+                worker=slot,
+                task=job.first_item(index),
+            )
+            worker.process.kill()
+        open_ids = {id(job) for job in self._work.open_jobs()}
+        self._limits = {job: limit for job, limit in self._limits.items() if job in open_ids}
+
+    # Death
 
     def _bury(self, slot: int) -> None:
         worker = self.workers[slot]
@@ -284,53 +493,69 @@ class Crew:
         pid, exitcode = process.pid, process.exitcode
         initializer_error = self._read_reports().get(pid)
         ticket = self._work.reclaim(slot)
-        self.workers[slot] = None
+        self._services[slot].end(time.monotonic())
+        with self._lock:
+            self.workers[slot] = None
         if ticket is not None:
             self._fail(ticket, slot, pid, exitcode)
+        delay = 0.0
         if pid in self._ready:
             self._ready.discard(pid)
             self._stillborn = 0
         elif self._state != TERMINATE:
-            self._bury_unready(slot, pid, exitcode, initializer_error)
+            delay = self._bury_unready(slot, pid, exitcode, initializer_error)
         process.close()
-        self._replace(slot)
-        self._bell.ring()
+        if delay:
+            self._vacant[slot] = time.monotonic() + delay
+        else:
+            self._replace(slot)
 
     def _read_reports(self) -> dict[int, BaseException]:
         failed: dict[int, BaseException] = {}
+        by_pid = {worker.process.pid: worker.slot for worker in self._present()}
         while True:
             try:
-                pid, error = self._reports.get(False)
+                pid, when, error = self._reports.get(False)
             except Empty:
                 return failed
-            if error is None:
-                self._ready.add(pid)
-            else:
+            if error is not None:
                 failed[pid] = error
+            else:
+                self._ready.add(pid)
+                if pid in by_pid:
+                    self._services[by_pid[pid]].ready(when)
 
     def _fail(self, ticket: int, slot: int, pid: int, exitcode: int) -> None:
-        found = self._find(ticket)
-        job = None if found is None else self.jobs.get(found[0])
-        if found is None or job is None:
+        found = self._work.entry(ticket, True)
+        end = self._ends.pop(ticket, None)
+        if found is None:
             return
-        place = f"worker {slot} (pid {pid})"
-        what = job.describe(found[1])
-        message = f"{what} was running in {place} when it {how_it_ended(exitcode)}. Other tasks go on."
-        error = WorkerDied(message, pid=pid, exitcode=exitcode, worker=slot, task=job.first_item(found[1]))
-        self._deliver(ticket, True, (*found, False, error))
+        job, index = found
+        if end is None:
+            how = how_it_ended(exitcode, self._options.max_memory)
+            message = (
+                f"{job.describe(index)} was running in worker {slot} (pid {pid}) when it {how}. Other tasks go on."
+            )
+            end = WorkerDied(message, pid=pid, exitcode=exitcode, worker=slot, task=job.first_item(index))
+        if job._ended or (job._retries_wanted and self._retry(job, index, end)):
+            return
+        self.fail(job, index, end)
 
-    def _bury_unready(self, slot: int, pid: int, exitcode: int, cause: BaseException | None) -> None:
+    def _bury_unready(self, slot: int, pid: int, exitcode: int, cause: BaseException | None) -> float:
+        """A worker has ended before it was ready. Return how many seconds later another is to be started."""
         self._stillborn += 1
-        if cause is None and self._stillborn < STILLBORN_LIMIT:
-            return
-        name = getattr(self._initializer, "__qualname__", repr(self._initializer))
+        initializer = self._options.initializer
+        limit = STILLBORN_LIMIT_WITHOUT_INITIALIZER if initializer is None else STILLBORN_LIMIT
+        if cause is None and self._stillborn < limit:
+            return 0.0 if self._stillborn == 1 else min(LONGEST_DELAY_SECONDS, 0.01 * 2 ** min(self._stillborn, 8))
+        name = getattr(initializer, "__qualname__", repr(initializer))
         if cause is not None:
             import traceback
 
             how = f"its initializer {name} raised {traceback.format_exception_only(type(cause), cause)[-1].strip()}"
         else:
-            during = "" if self._initializer is None else f" or was in its initializer {name}"
-            how = f"it {how_it_ended(exitcode)} before it was ready{during}"
+            during = "" if initializer is None else f" or was in its initializer {name}"
+            how = f"it {how_it_ended(exitcode, self._options.max_memory)} before it was ready{during}"
         error = WorkerDied(
             f"worker {slot} (pid {pid}) of the pool could not start: {how}. "
             "The pool runs no more tasks, since another worker would fare the same.",
@@ -340,6 +565,7 @@ class Crew:
         )
         error.__cause__ = cause
         self._break(error)
+        return 0.0
 
     # The end
 
@@ -352,18 +578,10 @@ class Crew:
                     worker.process.terminate()
         self._abort_all(self._broken)
 
+    def _abort(self, job: Any, error: BaseException) -> None:
+        job._abort(error)
+        self.job_ended(job)
+
     def _abort_all(self, error: BaseException) -> None:
-        for job in list(self.jobs.values()):
-            job._abort(error)
-
-
-def how_it_ended(exitcode: int) -> str:
-    """An exit code in words, to go on with after "it"."""
-    if exitcode >= 0:
-        return f"ended the process with exit status {exitcode}"
-    try:
-        name = signal.Signals(-exitcode).name
-    except ValueError:
-        name = f"signal {-exitcode}"
-    hint = "; perhaps the machine ran out of memory" if name == "SIGKILL" else ""
-    return f"was killed by {name}{hint}"
+        for job in self._work.open_jobs():
+            self._abort(job, error)

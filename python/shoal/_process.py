@@ -19,7 +19,12 @@ class BaseProcess(_StandardProcess):
 
     if TYPE_CHECKING:
         _check_closed: Callable[[], None]
+        _Popen: Callable[[Any], Any]
         _popen: Any
+        _sentinel: int
+        _target: Any
+        _args: Any
+        _kwargs: Any
         _parent_pid: int
 
     # Defaults for a subclass that has an __init__ of its own.
@@ -53,6 +58,23 @@ class BaseProcess(_StandardProcess):
             settings["cpu_affinity"] = list(cpu_affinity)
         if settings:
             self._settings = settings
+
+    def start(self) -> None:
+        """Start it, once. Raises what the system and pickling raise; then nothing was started.
+
+        The daemons of multiprocessing have no children. Of those, a pool's workers may have some that are daemons too:
+        whatever ends them ends their children.
+        """
+        if not _stdlib.process.current_process().daemon or not self.daemon or not _is_pool_worker():
+            super().start()
+            return
+        self._check_closed()
+        assert self._popen is None, "cannot start a process twice"
+        _stdlib.process._cleanup()
+        self._popen = self._Popen(self)
+        self._sentinel = self._popen.sentinel
+        del self._target, self._args, self._kwargs  # they may hold much
+        _stdlib.process._children.add(self)
 
     def interrupt(self) -> None:
         """Send SIGINT: in the process, KeyboardInterrupt is raised. Do nothing if it has ended."""
@@ -99,6 +121,12 @@ class BaseProcess(_StandardProcess):
     def _after_fork() -> None:
         if _stdlib.loaded_submodule("util") is not None:
             _StandardProcess._after_fork()  # type: ignore[attr-defined]
+
+
+def _is_pool_worker() -> bool:
+    from shoal._worker_local import current_worker
+
+    return current_worker() is not None
 
 
 async def _readable(descriptor: int) -> None:

@@ -1,45 +1,53 @@
-"""What a pool gives out for tasks that are under way: a result for `apply` and `map`, an iterator for `imap`.
+"""What a pool gives out for calls that are under way: a result for `apply` and `map`, an iterator for `imap`.
 
-Each is a `Job`: one call of one of the pool's methods, of which the pool makes one or several tasks. The result handler
-thread tells it the outcome of each task, in any order; an outcome after the job has ended is ignored.
+Each is a job: one call of one of the pool's methods, of which the pool makes one or several tasks. The native side
+delivers their outcomes to it, in any order, in whatever thread receives them; one after the job has ended is ignored.
 """
 
 from __future__ import annotations
 
-import collections
-import itertools
 import sys
 import threading
-import time
 from types import GenericAlias
 
-from shoal import _stdlib
+from shoal import _core, _stdlib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
+    from collections.abc import Callable, Generator
+    from typing import Any, Generic, TypeVar
 
+    from shoal._crew import Crew
+    from shoal._feeding import Feeder
+    from shoal._retries import Retries
     from shoal.pool import Pool
 
-_numbers = itertools.count()
+    R = TypeVar("R")
+    R_co = TypeVar("R_co", covariant=True)
+else:
+    R = R_co = object  # type variables are for type checkers
+
+    class Generic:
+        __slots__ = ()
+        # Subscripting is for annotations: it makes no class.
+        __class_getitem__ = classmethod(GenericAlias)
 
 
 class Job:
-    """One call of a pool's method. It keeps the pool alive until it has ended."""
+    """What all of them have, beside a native part."""
 
-    def __init__(self, pool: Pool, method: str, func: Callable[..., Any], chunksize: int = 1) -> None:
-        self._pool: Pool | None = pool
-        self._crew = pool._crew
+    _crew: Crew
+    _method: str
+    _func_name: str
+    _chunksize: int
+    _retries: Retries | None = None
+    _feeder: Feeder | None = None
+
+    def _describe_as(self, crew: Crew, method: str, func: Callable[..., Any], chunksize: int) -> None:
+        self._crew = crew
         self._method = method
         self._func_name = getattr(func, "__qualname__", None) or repr(func)
         self._chunksize = chunksize
-        self._job = next(_numbers)
-        self._crew.jobs[self._job] = self
-
-    @property
-    def _cache(self) -> dict[int, Job]:
-        return self._crew.jobs
 
     def describe(self, index: int) -> str:
         """Task `index` in words, for error messages."""
@@ -53,25 +61,14 @@ class Job:
 
     def first_item(self, index: int) -> int:
         """Which item of the iterable task `index` begins with."""
-        return index * max(1, self._chunksize)
+        return index * self._chunksize
 
-    def _set(self, index: int, ok: bool, value: Any) -> None:
-        """Task `index` has returned `value`, or failed with it."""
-        raise NotImplementedError
-
-    def _abort(self, error: BaseException) -> None:
-        """No more outcomes will come: whoever waits gets `error`. Calls no callback."""
-        raise NotImplementedError
-
-    def _end(self) -> None:
-        self._crew.forget(self._job)
-        self._pool = None
+    def _tell(self) -> None:
+        """It has ended, and somebody wants to be told."""
 
 
-class ApplyResult(Job):
+class ApplyResult(_core.PoolResult, Job, Generic[R]):
     """The result of `Pool.apply_async`, to be. Its methods may be called by any thread of the process that made it."""
-
-    __class_getitem__: Any = classmethod(GenericAlias)
 
     def __init__(
         self,
@@ -81,92 +78,114 @@ class ApplyResult(Job):
         callback: Callable[[Any], object] | None = None,
         error_callback: Callable[[BaseException], object] | None = None,
         chunksize: int = 1,
+        length: int = -1,
     ) -> None:
-        self._event = threading.Event()
-        self._success = True
-        self._value: Any = None
-        self._callback = callback
-        self._error_callback = error_callback
-        super().__init__(pool, method, func, chunksize)
+        super().__init__(pool, length, chunksize)
+        self._describe_as(pool._crew, method, func, chunksize)
+        self._cancelled = False
+        self._watchers: list[Callable[[ApplyResult[R]], object]] | None = None
+        if callback is not None or error_callback is not None:
+            self._callback = callback
+            self._error_callback = error_callback
+            self._is_called_back = True
 
     def ready(self) -> bool:
         """Whether the call has ended, in whatever way."""
-        return self._event.is_set()
+        if not self._is_ready:
+            self._crew.look()
+        return self._is_ready
 
     def successful(self) -> bool:
         """Whether the call has returned a value. Raises ValueError if it has not ended."""
         if not self.ready():
             raise ValueError(f"{self!r} not ready")
-        return self._success
+        return self._succeeded
 
     def wait(self, timeout: float | None = None) -> None:
         """Wait until the call has ended, or for `timeout` seconds."""
-        self._event.wait(timeout)
+        if not self._is_ready:
+            self._crew.wait_for(self, timeout)
 
-    def get(self, timeout: float | None = None) -> Any:
+    def get(self, timeout: float | None = None) -> R:
         """The value that the call returned, waiting for it.
 
         Raises what the call raised, with the worker's traceback as its cause; WorkerDied if the worker ended meanwhile;
+        TaskTimeoutError if the task ran longer than it may; concurrent.futures.CancelledError after `cancel`;
         ProcessError if the pool was terminated first; multiprocessing.TimeoutError after `timeout` seconds.
         """
-        self.wait(timeout)
-        if not self.ready():
-            raise _stdlib.context.TimeoutError
-        if self._success:
-            return self._value
+        if not self._is_ready:
+            self._crew.wait_for(self, timeout)
+            if not self._is_ready:
+                raise _stdlib.context.TimeoutError
+        if self._succeeded:
+            return self._value  # type: ignore[no-any-return]
         raise self._value
 
-    def _set(self, index: int, ok: bool, value: Any) -> None:
-        self._finish(ok, value)
+    def cancel(self) -> bool:
+        """Give up the call, unless it has ended; return whether it was given up, now or before.
 
-    def _abort(self, error: BaseException) -> None:
+        What no worker has begun is never run; a worker that is running a task of this call is killed, and replaced.
+        """
+        return self._cancelled or self._crew.cancel(self, killing=True)
+
+    def cancelled(self) -> bool:
+        """Whether `cancel` has ended the call."""
+        return self._cancelled
+
+    def __await__(self) -> Generator[Any, None, R]:
+        """The value, awaited in a task of asyncio. Cancelling the task cancels the call."""
+        from shoal import _pool_asyncio
+
+        return _pool_asyncio.result_of(self).__await__()  # type: ignore[no-any-return]
+
+    def _withdraw(self) -> bool:
+        """As `cancel`, but only if no worker has begun anything of it."""
+        return self._cancelled or self._crew.cancel(self, killing=False)
+
+    def _when_done(self, watcher: Callable[[ApplyResult[R]], object]) -> None:
+        """Call `watcher` with this once it has ended, in whatever way and thread; now, if it has."""
+        watchers = self._watchers
+        if watchers is None:
+            watchers = self._watchers = []
+            self._is_watched = True
+        watchers.append(watcher)
+        if self._is_ready:
+            self._tell()
+
+    def _tell(self) -> None:
+        watchers = self._watchers
+        while watchers:
+            try:
+                watcher = watchers.pop(0)
+            except IndexError:
+                return  # another thread was faster
+            call_back(watcher, self)
+
+    def _call_back(self) -> None:
+        """Call what was to be called with the outcome; then it may be had."""
+        callback = self._callback if self._succeeded else self._error_callback
         self._callback = self._error_callback = None
-        self._finish(False, error)
-
-    def _finish(self, ok: bool, value: Any) -> None:
-        if self._event.is_set():
-            return
-        self._success, self._value = ok, value
-        callback: Callable[[Any], object] | None = self._callback if ok else self._error_callback
         if callback is not None:
-            _call_back(callback, value)
-        self._event.set()
-        self._end()
+            call_back(callback, self._value)
+        self._completed()
+        self._tell()
 
 
 AsyncResult = ApplyResult
 
 
-class MapResult(ApplyResult):
+class MapResult(ApplyResult["list[R]"]):
     """The result of `Pool.map_async`, to be: a list. It has ended when all tasks have, whether or not one failed.
 
     If some failed, `get` raises the error of the first that was heard of.
     """
 
-    def __init__(self, length: int, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._value = [None] * length
-        self._left = -(-length // self._chunksize)
-        if self._left == 0:
-            self._finish(True, self._value)
-
     @property
     def _number_left(self) -> int:
-        return self._left
-
-    def _set(self, index: int, ok: bool, value: Any) -> None:
-        if self._event.is_set():
-            return
-        if ok and self._success:
-            self._value[index * self._chunksize : (index + 1) * self._chunksize] = value
-        elif not ok and self._success:
-            self._success, self._value = False, value
-        self._left -= 1
-        if self._left == 0:
-            self._finish(self._success, self._value)
+        return self._tasks_left
 
 
-class IMapIterator(Job):
+class IMapIterator(_core.PoolResults, Job, Generic[R_co]):
     """What `Pool.imap` returns: the values, in the order of the iterable, each as soon as it is there.
 
     A task that failed raises in its turn; iteration may go on after that. May be used by several threads.
@@ -174,95 +193,52 @@ class IMapIterator(Job):
 
     _ordered = True
 
-    def __init__(self, pool: Pool, method: str, func: Callable[..., Any], chunksize: int, ahead: int) -> None:
-        self._cond = threading.Condition()
-        self._arrived: dict[int, tuple[bool, Any]] = {}  # ordered: outcomes that wait for their turn
-        self._ready: collections.deque[tuple[bool, Any]] = collections.deque()  # to be handed out next
-        self._done = 0  # tasks heard of; ordered: tasks whose outcome was moved to _ready
-        self._length: int | None = None  # tasks in all, once that is known
-        self._error: BaseException | None = None
-        # The feeder takes one unit for each task, which comes back with its outcome.
-        self.room = threading.Semaphore(ahead)
-        super().__init__(pool, method, func, chunksize)
+    def __init__(self, pool: Pool, method: str, func: Callable[..., Any], chunksize: int) -> None:
+        super().__init__(pool, self._ordered, chunksize)
+        self._describe_as(pool._crew, method, func, chunksize)
 
-    def __iter__(self) -> IMapIterator:
-        return self
+    if TYPE_CHECKING:
 
-    def next(self, timeout: float | None = None) -> Any:
+        def __iter__(self) -> IMapIterator[R_co]: ...
+        def __next__(self) -> R_co: ...
+
+    def next(self, timeout: float | None = None) -> R_co:
         """The next value, waiting for it.
 
         Raises StopIteration at the end; what the task raised; WorkerDied if its worker ended; ProcessError if the pool
         was terminated first; multiprocessing.TimeoutError after `timeout` seconds.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
-        with self._cond:
-            while not self._ready:
-                if self._error is not None:
-                    raise self._error
-                if self._done == self._length:
-                    raise StopIteration
-                left = None if deadline is None else deadline - time.monotonic()
-                if left is not None and left <= 0:
-                    raise _stdlib.context.TimeoutError
-                self._cond.wait(left)
-            ok, value = self._ready.popleft()
-        if ok:
-            return value
-        raise value
+        if timeout is not None and not self._is_ready:
+            self._crew.wait_for(self, timeout)
+            if not self._is_ready:
+                raise _stdlib.context.TimeoutError
+        return self.__next__()
 
-    __next__ = next
+    def cancel(self) -> bool:
+        """Give up what is left: the iterable is read no further, and the iteration ends with CancelledError.
 
-    @property
-    def ended(self) -> bool:
-        return self._error is not None
+        What no worker has begun is never run; workers that run tasks of this call are killed, and replaced.
+        """
+        return self._crew.cancel(self, killing=True)
 
-    def _set(self, index: int, ok: bool, value: Any) -> None:
-        self.room.release()
-        with self._cond:
-            if not self._ordered:
-                self._hand_out(ok, value)
-            else:
-                self._arrived[index] = ok, value
-                while self._done in self._arrived:
-                    self._hand_out(*self._arrived.pop(self._done))
-            self._end_if_complete()
+    def _wait_for_more(self) -> None:
+        self._crew.wait_for(self, None)
 
-    def set_length(self, length: int) -> None:
-        """The iterable has ended, after `length` tasks."""
-        with self._cond:
-            self._length = length
-            self._end_if_complete()
-
-    def _abort(self, error: BaseException) -> None:
-        with self._cond:
-            self._error = error
-            self._cond.notify_all()
-            self._end()
-        self.room.release()
-
-    def _hand_out(self, ok: bool, value: Any) -> None:
-        self._done += 1
-        if ok and self._chunksize > 1:
-            self._ready.extend((True, item) for item in value)
-        else:
-            self._ready.append((ok, value))
-        self._cond.notify_all()
-
-    def _end_if_complete(self) -> None:
-        if self._done == self._length:
-            self._cond.notify_all()
-            self._end()
+    def _consumed(self) -> None:
+        if self._feeder is not None:
+            self._feeder.go_on()
 
 
-class IMapUnorderedIterator(IMapIterator):
+class IMapUnorderedIterator(IMapIterator[R_co]):
     """What `Pool.imap_unordered` returns: as `IMapIterator`, but each value comes as soon as it is ready."""
 
     _ordered = False
 
 
-def _call_back(callback: Callable[[Any], object], value: Any) -> None:
+def call_back(callback: Callable[[Any], object], value: Any) -> None:
+    """Call it; print what it raises."""
     try:
         callback(value)
     except BaseException:
-        # It must not end the result handler, on which all other results depend.
+        # It must not end the thread that delivers results, on which all others depend.
         threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))

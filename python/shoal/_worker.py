@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import itertools
 import os
+import time
 
-from shoal import _core, _stdlib
+from shoal import _core, _stdlib, _worker_local
 from shoal._process import BaseProcess
 from shoal.queues import SimpleQueue
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
+    from typing import Any, NoReturn
 
-# Kinds of tasks. A task is (job, index, kind, func, args, kwds), its outcome (job, index, succeeded, value or error).
-CALL, MAP, STARMAP = range(3)
+    from shoal._worker_options import WorkerOptions
+
+# How a task's function is called with what was sent: func(*args, **kwds), func(item), func(*item), and the last two for
+# each item of a chunk.
+CALL, ITEM, STAR, MAP, STARMAP = range(5)
 
 
 class WorkQueue(_core.WorkQueue):
@@ -36,73 +38,55 @@ def run(
     slot: int,
     work: WorkQueue,
     reports: SimpleQueue[Any],
-    initializer: Callable[..., object] | None,
-    initargs: tuple[Any, ...],
-    max_tasks: int | None,
+    options: WorkerOptions,
 ) -> None:
-    """Do tasks until the queue is closed and empty, or `max_tasks` are done.
+    """Do tasks until the queue is closed and empty, or as many are done as a worker may; then call `worker_exit`.
 
     An Exception in a task is its outcome. What is more than that (SystemExit, KeyboardInterrupt, ...) ends the process,
     and the owner sees that end.
     """
     if not isinstance(_stdlib.process.current_process(), BaseProcess):
         _core.die_with_parent(os.getppid())  # as Shoal's own daemons do; the pool was given a foreign context
-    if initializer is not None:
+    _worker_local.become(slot)
+    if options.initializer is not None:
         try:
-            initializer(*initargs)
+            options.initializer(*options.initargs)
         except Exception as error:
             _report(reports, error)
             raise
-    reports.put((os.getpid(), None))
-    for _ in itertools.count() if max_tasks is None else range(max_tasks):
-        taken = _take(work, slot)
-        if taken is None:
-            break
-        ticket, readable, task = taken
-        if readable:
-            _do(work, slot, ticket, task)
-        else:
-            _finish(work, slot, ticket, (None, 0, False, task))
-        taken = task = None  # the task's objects must not live on while this worker waits for the next
+    reports.put((os.getpid(), time.monotonic(), None))
+    work.serve(slot, options.max_tasks, _described, _unsendable, _left_behind)
+    _worker_local.leave(options.worker_exit)
 
 
-def _take(work: WorkQueue, slot: int) -> tuple[int, bool, Any] | None:
+def _described(error: Exception) -> Any:
+    """An exception to be sent: with its traceback, as text."""
+    return _stdlib.pool.ExceptionWithTraceback(error, error.__traceback__)
+
+
+def _unsendable(error: Exception, value: Any) -> Any:
+    """What to send instead of `value`, which cannot be pickled."""
+    if isinstance(value, _stdlib.pool.ExceptionWithTraceback):
+        value = value.exc
     try:
-        return work.take(slot)
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None  # Ctrl-C while idle; a traceback for each worker would tell nothing
+        return _stdlib.pool.MaybeEncodingError(error, value)
+    except Exception:  # not even its repr() works
+        return _stdlib.pool.MaybeEncodingError(error, f"an object of {type(value)}")
 
 
-def _do(work: WorkQueue, slot: int, ticket: int, task: tuple[Any, ...]) -> None:
-    job, index, kind, func, args, kwds = task
-    try:
-        if kind == CALL:
-            value = func(*args, **kwds)
-        elif kind == MAP:
-            value = [func(item) for item in args]
-        else:
-            value = list(itertools.starmap(func, args))
-    except Exception as error:
-        _finish(work, slot, ticket, (job, index, False, error))
-    else:
-        _finish(work, slot, ticket, (job, index, True, value))
+def _left_behind() -> NoReturn:
+    """A task has forked, and both processes have come back from it: this one is no worker."""
+    import contextlib
+    import sys
 
-
-def _finish(work: WorkQueue, slot: int, ticket: int, outcome: tuple[Any, int, bool, Any]) -> None:
-    job, index, ok, value = outcome
-    try:
-        sent = value if ok else _stdlib.pool.ExceptionWithTraceback(value, value.__traceback__)
-        work.finish(slot, ticket, (job, index, ok, sent))
-    except Exception as error:
-        try:
-            unsendable = _stdlib.pool.MaybeEncodingError(error, value)
-        except Exception:  # not even its repr() works
-            unsendable = _stdlib.pool.MaybeEncodingError(error, f"an object of {type(value)}")
-        work.finish(slot, ticket, (job, index, False, unsendable))
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):  # it may be closed, or None
+            stream.flush()
+    os._exit(0)
 
 
 def _report(reports: SimpleQueue[Any], error: Exception) -> None:
     try:
-        reports.put((os.getpid(), _stdlib.pool.ExceptionWithTraceback(error, error.__traceback__)))
+        reports.put((os.getpid(), time.monotonic(), _stdlib.pool.ExceptionWithTraceback(error, error.__traceback__)))
     except Exception:
-        reports.put((os.getpid(), RuntimeError(f"{type(error).__name__}: {error}")))
+        reports.put((os.getpid(), time.monotonic(), RuntimeError(f"{type(error).__name__}: {error}")))

@@ -33,6 +33,7 @@ __all__ = [
     "ProcessError",
     "SegmentError",
     "ShutDown",
+    "TaskTimeoutError",
     "TimeoutError",
     "WorkerDied",
 ]
@@ -49,8 +50,9 @@ class CorruptRecord(ProcessError):  # noqa: N818  a name that says what happened
 class WorkerDied(ProcessError):  # noqa: N818
     """A pool's worker process ended while it was running a task, or before it could take one.
 
-    `pid` and `exitcode` are the worker's (negative: the signal that killed it), `worker` its number in the pool, `task`
-    the index of the task's first item in `map` and its relatives (0 in `apply`); None where there is none.
+    The message says which task and worker that was, and how it ended. `task` is the index of the task's first item in
+    `map` and its relatives (0 in `apply`), `worker` the worker's number in the pool; `pid` and `exitcode` are the
+    process's (negative: the signal that killed it, which is `signal` too). What there is not, or is not known, is None.
     """
 
     def __init__(
@@ -65,6 +67,40 @@ class WorkerDied(ProcessError):  # noqa: N818
         super().__init__(message)
         self.pid = pid
         self.exitcode = exitcode
+        self.worker = worker
+        self.task = task
+
+    @property
+    def signal(self) -> int | None:
+        """The signal that killed the worker, a `signal.Signals` where it has a name; None if it ended otherwise."""
+        if self.exitcode is None or self.exitcode >= 0:
+            return None
+        from signal import Signals
+
+        try:
+            return Signals(-self.exitcode)
+        except ValueError:
+            return -self.exitcode
+
+
+class TaskTimeoutError(TimeoutError, builtins.TimeoutError):
+    """A task of a pool ran for longer than its `timeout`, so its worker was killed. Both kinds of TimeoutError.
+
+    `timeout` is the one it had, in seconds; `task`, `worker` and `pid` are those of `WorkerDied`.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        timeout: float | None = None,
+        pid: int | None = None,
+        worker: int | None = None,
+        task: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.timeout = timeout
+        self.pid = pid
         self.worker = worker
         self.task = task
 

@@ -7,27 +7,40 @@ tasks go on.
 
 from __future__ import annotations
 
-import itertools
 import os
 import threading
 import warnings
 
-from shoal import _stdlib
+from shoal import _calls, _stdlib
 from shoal._crew import CLOSE, RUN, TERMINATE, Crew
-from shoal._results import ApplyResult, AsyncResult, IMapIterator, IMapUnorderedIterator, Job, MapResult
-from shoal._worker import CALL, MAP, STARMAP
+from shoal._results import ApplyResult, AsyncResult, IMapIterator, IMapUnorderedIterator, MapResult
+from shoal._worker_local import Worker, current_worker
+from shoal._worker_options import WorkerOptions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from multiprocessing.context import BaseContext
     from multiprocessing.pool import ThreadPool
     from typing import Any, TypeVar
 
+    from shoal._calls import Errors
+    from shoal._insights import Insights
+
     R = TypeVar("R")
     S = TypeVar("S")
 
-__all__ = ["ApplyResult", "AsyncResult", "IMapIterator", "IMapUnorderedIterator", "MapResult", "Pool", "ThreadPool"]
+__all__ = [
+    "ApplyResult",
+    "AsyncResult",
+    "IMapIterator",
+    "IMapUnorderedIterator",
+    "MapResult",
+    "Pool",
+    "ThreadPool",
+    "Worker",
+    "current_worker",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -38,7 +51,21 @@ class Pool:
     """Worker processes that run functions for this one.
 
     `processes` is their number (None: one for each CPU). Each calls `initializer(*initargs)` first, and is replaced by
-    a new one after `maxtasksperchild` tasks (None: never). `context` says how they start.
+    a new one after `maxtasksperchild` tasks (None: never). `context` says how they start. More can be chosen for them:
+
+    worker_exit     a function that each calls last, without arguments, when it ends in order: after `close`, and after
+                    `maxtasksperchild` tasks; not when it is killed, as by `terminate` and the end of a `with`
+                    statement. What it raises is printed; if it takes more than a minute, the process ends all the same
+    max_memory      how many bytes of private memory each may have; beyond that there is MemoryError, for the task to
+                    fail with. See `Process`
+    cpu_affinity    the CPUs each may run on: True for one each, going round those that this process may use; or a list
+                    with a CPU or a set of CPUs for each worker
+    timeout, retries, retry_on
+                    for tasks whose call says nothing else; see `apply`
+
+    The functions may be lambdas and closures, with every start method, if cloudpickle is installed. So may those of
+    tasks, and be among their arguments. A task finds its worker's number, and a place for what is to be kept, in
+    `shoal.pool.current_worker()`. It may have a pool, and processes, of its own, which end with the worker.
 
     The first workers start in the constructor, before any thread does. If an initializer raises or ends its process,
     the pool is broken: all tasks, those to come too, fail with `WorkerDied`, whose cause is what was raised. A pool is
@@ -65,23 +92,30 @@ class Pool:
         initargs: Iterable[Any] = (),
         maxtasksperchild: int | None = None,
         context: BaseContext | None = None,
+        *,
+        worker_exit: Callable[[], object] | None = None,
+        max_memory: int | None = None,
+        cpu_affinity: bool | Sequence[int | Iterable[int]] | None = None,
+        timeout: float | None = None,
+        retries: int = 0,
+        retry_on: Errors | None = None,
     ) -> None:
         self._state = "INIT"
         if processes is None:
             processes = getattr(os, "process_cpu_count", os.cpu_count)() or 1
         if processes < 1:
             raise ValueError("Number of processes must be at least 1")
-        if maxtasksperchild is not None and (not isinstance(maxtasksperchild, int) or maxtasksperchild <= 0):
-            raise ValueError("maxtasksperchild must be a positive int or None")
-        if initializer is not None and not callable(initializer):
-            raise TypeError("initializer must be a callable")
+        options = WorkerOptions(
+            processes, initializer, initargs, maxtasksperchild, worker_exit, max_memory, cpu_affinity
+        )
+        self._limits = _calls.Limits(timeout, retries, retry_on)
         self._ctx = context or self._context or _default_context()
         self._processes = processes
         self._maxtasksperchild = maxtasksperchild
         self._initializer = initializer
-        self._initargs = tuple(initargs)
+        self._initargs = options.initargs
         self._owner_pid = os.getpid()
-        self._crew = Crew(self._ctx, self.Process, processes, initializer, self._initargs, maxtasksperchild)
+        self._crew = Crew(self._ctx, self.Process, processes, options)
         # The crew's threads know nothing of this object, so that it can be collected while they run; then they end.
         self._terminate = _stdlib.util.Finalize(self, self._crew.terminate, exitpriority=15)
         self._state = RUN
@@ -99,13 +133,33 @@ class Pool:
 
     # Calls and their results
 
-    def apply(self, func: Callable[..., R], args: Iterable[Any] = (), kwds: Mapping[str, Any] = {}) -> R:
+    def apply(
+        self,
+        func: Callable[..., R],
+        args: Iterable[Any] = (),
+        kwds: Mapping[str, Any] = {},
+        *,
+        timeout: float | None = None,
+        retries: int | None = None,
+        retry_on: Errors | None = None,
+    ) -> R:
         """Return `func(*args, **kwds)`, called in a worker.
 
         Raises what it raises, with the worker's traceback as its cause; WorkerDied if the worker ends meanwhile; what
         pickling raises if function, arguments or value cannot be pickled; ValueError if the pool is not running.
+
+        All calls that make tasks take these; None is what the pool was made with:
+
+        timeout     how many seconds a task may run, not counting the time until a worker takes it. After that its
+                    worker is killed, and replaced, and the task fails with TaskTimeoutError. A chunk of `map` is one
+                    task; the default chunk size is 1 then
+        retries     how often a task is run again that has failed with an error of those in
+        retry_on    which are WorkerDied alone unless this is another class, or a tuple of them
         """
-        return self._apply("apply", func, args, kwds).get()  # type: ignore[no-any-return]
+        limits = self._limits.but(timeout, retries, retry_on)
+        self._check_running()
+        result: ApplyResult[R] = _calls.apply(self, "apply", func, args, kwds, None, None, limits)
+        return self._value_of(result)
 
     def apply_async(
         self,
@@ -114,21 +168,42 @@ class Pool:
         kwds: Mapping[str, Any] = {},
         callback: Callable[[R], object] | None = None,
         error_callback: Callable[[BaseException], object] | None = None,
-    ) -> ApplyResult:
+        *,
+        timeout: float | None = None,
+        retries: int | None = None,
+        retry_on: Errors | None = None,
+    ) -> ApplyResult[R]:
         """As `apply`, but return a result to be. All errors but a pool that is not running come with it.
 
         `callback` gets the value, or `error_callback` the error, in a thread of the pool, before `get` returns it. They
-        should be quick, for other results wait behind them; what they raise is printed.
+        should be quick, for others wait behind them; what they raise is printed.
         """
-        return self._apply("apply_async", func, args, kwds, callback, error_callback)
+        limits = self._limits.but(timeout, retries, retry_on)
+        self._check_running()
+        result = _calls.apply(self, "apply_async", func, args, kwds, callback, error_callback, limits)
+        self._crew.expect()
+        return result
 
-    def map(self, func: Callable[[S], R], iterable: Iterable[S], chunksize: int | None = None) -> list[R]:
+    def map(
+        self,
+        func: Callable[[S], R],
+        iterable: Iterable[S],
+        chunksize: int | None = None,
+        *,
+        timeout: float | None = None,
+        retries: int | None = None,
+        retry_on: Errors | None = None,
+        progress: bool = False,
+    ) -> list[R]:
         """Return `[func(item) for item in iterable]`, called in the workers.
 
         Items go out in chunks of `chunksize` (None: four chunks for each worker). If a call fails, the others of its
         chunk are given up, the other chunks are done all the same, and then the first error is raised, as from `apply`.
+        `progress` shows how far it has got: by tqdm where it is installed, else in a line on stderr.
         """
-        return self._map("map", MAP, func, iterable, chunksize).get()  # type: ignore[no-any-return]
+        limits = self._limits.but(timeout, retries, retry_on)
+        self._check_running()
+        return self._value_of(_calls.map_(self, "map", False, func, iterable, chunksize, None, None, limits, progress))
 
     def map_async(
         self,
@@ -137,15 +212,38 @@ class Pool:
         chunksize: int | None = None,
         callback: Callable[[list[R]], object] | None = None,
         error_callback: Callable[[BaseException], object] | None = None,
-    ) -> MapResult:
+        *,
+        timeout: float | None = None,
+        retries: int | None = None,
+        retry_on: Errors | None = None,
+        progress: bool = False,
+    ) -> MapResult[R]:
         """As `map`, but return a result to be; the callbacks are those of `apply_async`."""
-        return self._map("map_async", MAP, func, iterable, chunksize, callback, error_callback)
+        limits = self._limits.but(timeout, retries, retry_on)
+        self._check_running()
+        result = _calls.map_(
+            self, "map_async", False, func, iterable, chunksize, callback, error_callback, limits, progress
+        )
+        self._crew.expect()
+        return result
 
     def starmap(
-        self, func: Callable[..., R], iterable: Iterable[Iterable[Any]], chunksize: int | None = None
+        self,
+        func: Callable[..., R],
+        iterable: Iterable[Iterable[Any]],
+        chunksize: int | None = None,
+        *,
+        timeout: float | None = None,
+        retries: int | None = None,
+        retry_on: Errors | None = None,
+        progress: bool = False,
     ) -> list[R]:
         """As `map`, for items that are the arguments of one call: return `[func(*item) for item in iterable]`."""
-        return self._map("starmap", STARMAP, func, iterable, chunksize).get()  # type: ignore[no-any-return]
+        limits = self._limits.but(timeout, retries, retry_on)
+        self._check_running()
+        return self._value_of(
+            _calls.map_(self, "starmap", True, func, iterable, chunksize, None, None, limits, progress)
+        )
 
     def starmap_async(
         self,
@@ -154,21 +252,66 @@ class Pool:
         chunksize: int | None = None,
         callback: Callable[[list[R]], object] | None = None,
         error_callback: Callable[[BaseException], object] | None = None,
-    ) -> MapResult:
+        *,
+        timeout: float | None = None,
+        retries: int | None = None,
+        retry_on: Errors | None = None,
+        progress: bool = False,
+    ) -> MapResult[R]:
         """As `starmap`, but return a result to be; the callbacks are those of `apply_async`."""
-        return self._map("starmap_async", STARMAP, func, iterable, chunksize, callback, error_callback)
+        limits = self._limits.but(timeout, retries, retry_on)
+        self._check_running()
+        result = _calls.map_(
+            self, "starmap_async", True, func, iterable, chunksize, callback, error_callback, limits, progress
+        )
+        self._crew.expect()
+        return result
 
-    def imap(self, func: Callable[[S], R], iterable: Iterable[S], chunksize: int = 1) -> IMapIterator:
+    def imap(
+        self,
+        func: Callable[[S], R],
+        iterable: Iterable[S],
+        chunksize: int = 1,
+        *,
+        buffersize: int | None = None,
+        timeout: float | None = None,
+        retries: int | None = None,
+        retry_on: Errors | None = None,
+        progress: bool = False,
+    ) -> IMapIterator[R]:
         """As `map`, but return an iterator over the values, in order.
 
-        A thread reads `iterable` as the work goes on, some hundred chunks ahead of the workers at most; so it may be
-        endless. What it raises is raised in its place among the values.
+        The iterable may be endless: it is read as values are taken, by a thread unless it is a built-in container. At
+        most `buffersize` tasks (None: some thousand) are under way, or done and not taken; nor do they wait with more
+        than 64 MiB of arguments. What the iterable raises is raised in its place among the values. `join` reads it to
+        its end, for then nobody takes values.
         """
-        return self._imap(IMapIterator, "imap", func, iterable, chunksize)
+        limits = self._limits.but(timeout, retries, retry_on)
+        self._check_running()
+        return _calls.imap(self, IMapIterator, "imap", func, iterable, chunksize, limits, progress, buffersize)
 
-    def imap_unordered(self, func: Callable[[S], R], iterable: Iterable[S], chunksize: int = 1) -> IMapIterator:
+    def imap_unordered(
+        self,
+        func: Callable[[S], R],
+        iterable: Iterable[S],
+        chunksize: int = 1,
+        *,
+        buffersize: int | None = None,
+        timeout: float | None = None,
+        retries: int | None = None,
+        retry_on: Errors | None = None,
+        progress: bool = False,
+    ) -> IMapIterator[R]:
         """As `imap`, but the values come in the order in which they are ready."""
-        return self._imap(IMapUnorderedIterator, "imap_unordered", func, iterable, chunksize)
+        limits = self._limits.but(timeout, retries, retry_on)
+        self._check_running()
+        return _calls.imap(
+            self, IMapUnorderedIterator, "imap_unordered", func, iterable, chunksize, limits, progress, buffersize
+        )
+
+    def insights(self) -> Insights:
+        """What the workers have done so far: a list with a `WorkerInsight` for each; as `str`, a table."""
+        return self._crew.insights()
 
     # The end
 
@@ -209,8 +352,8 @@ class Pool:
         return [] if crew is None else [worker.process for worker in crew.workers if worker is not None]
 
     @property
-    def _cache(self) -> dict[int, Job]:
-        return self._crew.jobs
+    def _cache(self) -> dict[int, Any]:
+        return dict(enumerate(self._crew.open_jobs()))
 
     @property
     def _worker_handler(self) -> threading.Thread:
@@ -224,85 +367,21 @@ class Pool:
         """Nothing to do: a worker that has ended is replaced at once."""
 
     def _check_running(self) -> None:
+        if self._owner_pid != os.getpid():
+            raise RuntimeError(
+                f"this pool belongs to process {self._owner_pid}, of which this one is a fork; make another here"
+            )
         if self._state != RUN:
             raise ValueError("Pool not running")
 
-    # How calls become tasks
-
-    def _apply(
-        self,
-        method: str,
-        func: Callable[..., Any],
-        args: Iterable[Any],
-        kwds: Mapping[str, Any],
-        callback: Callable[[Any], object] | None = None,
-        error_callback: Callable[[BaseException], object] | None = None,
-    ) -> ApplyResult:
-        self._check_running()
-        result = ApplyResult(self, method, func, callback, error_callback)
-        self._crew.submit(result, 0, CALL, func, args, kwds)
-        return result
-
-    def _map(
-        self,
-        method: str,
-        kind: int,
-        func: Callable[..., Any],
-        iterable: Iterable[Any],
-        chunksize: int | None,
-        callback: Callable[[Any], object] | None = None,
-        error_callback: Callable[[BaseException], object] | None = None,
-    ) -> MapResult:
-        self._check_running()
-        items = list(iterable)
-        if chunksize is None:
-            chunksize = max(1, -(-len(items) // (self._processes * 4)))
-        if chunksize < 1:
-            raise ValueError(f"Chunksize must be 1+, not {chunksize}")
-        result = MapResult(len(items), self, method, func, callback, error_callback, chunksize)
-        for index, first in enumerate(range(0, len(items), chunksize)):
-            self._crew.submit(result, index, kind, func, items[first : first + chunksize], None)
-        return result
-
-    def _imap(
-        self,
-        iterator: type[IMapIterator],
-        method: str,
-        func: Callable[..., Any],
-        iterable: Iterable[Any],
-        chunksize: int,
-    ) -> IMapIterator:
-        self._check_running()
-        if chunksize < 1:
-            raise ValueError(f"Chunksize must be 1+, not {chunksize}")
-        result = iterator(self, method, func, chunksize, ahead=max(256, 8 * self._processes))
-        args = (self._crew, result, func, iterable)
-        threading.Thread(target=_feed, args=args, name="PoolFeeder", daemon=True).start()
-        return result
-
-
-def _feed(crew: Crew, result: IMapIterator, func: Callable[..., Any], iterable: Iterable[Any]) -> None:
-    """Submit the tasks of an `imap` while its iterable is read."""
-    index = 0
-    try:
-        items = iter(iterable)
-        while True:
-            result.room.acquire()
-            if result.ended:
-                return
-            chunk = list(itertools.islice(items, result._chunksize))
-            if not chunk:
-                break
-            if result._chunksize == 1:
-                crew.submit(result, index, CALL, func, chunk, {})
-            else:
-                crew.submit(result, index, MAP, func, chunk, None)
-            index += 1
-    except BaseException as error:
-        # Of the iterable; `submit` raises nothing. Nobody would see it in this thread.
-        result._set(index, False, error)
-        index += 1
-    result.set_length(index)
+    def _value_of(self, result: ApplyResult[R]) -> R:
+        """Wait for what nobody else can be waiting for: if that is interrupted, what is pending of it is not run."""
+        try:
+            return result.get()
+        except BaseException:
+            if not result._is_ready:
+                self._crew.give_up(result)
+            raise
 
 
 def _default_context() -> Any:

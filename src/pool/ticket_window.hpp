@@ -30,6 +30,8 @@ class ticket_window {
 
   /// The ticket must be open.
   void call_off(std::uint64_t ticket) noexcept { states_[ticket - first_] = state::called_off; }
+  /// The ticket must be called off.
+  void reopen(std::uint64_t ticket) noexcept { states_[ticket - first_] = state::open; }
 
   /// @return what the ticket was; `settled` if it was never issued.
   state settle(std::uint64_t ticket) noexcept {

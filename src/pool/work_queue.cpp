@@ -57,6 +57,22 @@ void add(std::atomic<T>& count, T what) {
   count.store(count.load(std::memory_order_relaxed) + what, std::memory_order_relaxed);
 }
 
+// Announces a task that was taken. @return false if it was called off: it must not be begun.
+//
+// The word is announced before the bit is looked at, and the owner sets the bit before it looks at the word. So one of
+// them sees the other; and if the owner finds the word tentative still, the exchange decides.
+bool begin_running(const worker_slots& slots, worker_slot& mine, std::uint64_t ticket) {
+  mine.since.store(0, std::memory_order_release);
+  std::uint64_t announced = (ticket + 1) | worker_slot::tentative;
+  mine.running.store(announced, std::memory_order_seq_cst);
+  if (!slots.is_called_off(ticket) &&
+      mine.running.compare_exchange_strong(announced, ticket + 1, std::memory_order_seq_cst)) {
+    return true;
+  }
+  mine.running.store(0, std::memory_order_seq_cst);
+  return false;
+}
+
 // From here on the task cannot be called off. If it was, waits to be killed.
 void finish_running(worker_slot& mine, std::uint64_t ticket) {
   std::uint64_t found = ticket + 1;
@@ -165,10 +181,11 @@ class work_queue::impl {
     return std::nullopt;
   }
 
-  // The bit first, then a look at who is running it; workers say first what they run, then look at the bit. So either
-  // the worker sees the bit or it is seen here.
-  called_off call_off(std::uint64_t ticket) {
+  // The bit first, then a look at who is running it: see begin_running.
+  called_off call_off(std::uint64_t ticket, bool condemning) {
     const std::lock_guard lock(mutex_);
+    bool set_now = false;
+    call_off_result otherwise = call_off_result::withdrawn;
     switch (unsettled_.of(ticket)) {
       case ticket_window::state::settled:
         return {.result = call_off_result::too_late};
@@ -176,12 +193,19 @@ class work_queue::impl {
         break;
       case ticket_window::state::open:
         if (unsettled_.next() - unsettled_.first() > worker_slots::period) {
-          return condemn(ticket, call_off_result::too_many);
+          otherwise = call_off_result::too_many;
+          break;
         }
         slots_.call_off(ticket);
         unsettled_.call_off(ticket);
+        set_now = true;
     }
-    return condemn(ticket, call_off_result::withdrawn);
+    const called_off found = look_at_workers(ticket, otherwise, condemning);
+    if (set_now && found.result == call_off_result::running && !condemning) {
+      slots_.forget(ticket);
+      unsettled_.reopen(ticket);
+    }
+    return found;
   }
 
   [[nodiscard]] std::size_t outstanding() const noexcept {
@@ -210,13 +234,22 @@ class work_queue::impl {
     return before != ticket_window::state::settled;
   }
 
-  called_off condemn(std::uint64_t ticket, call_off_result otherwise) {
+  called_off look_at_workers(std::uint64_t ticket, call_off_result otherwise, bool condemning) {
     for (std::size_t slot = 0; slot < slots_.count(); ++slot) {
-      std::uint64_t found = ticket + 1;
-      if (slots_[slot].running.compare_exchange_strong(found, found | worker_slot::called_off,
-                                                       std::memory_order_seq_cst) ||
-          found == ((ticket + 1) | worker_slot::called_off)) {
-        return {.result = call_off_result::running, .slot = slot};
+      worker_slot::word& running = slots_[slot].running;
+      std::uint64_t found = (ticket + 1) | worker_slot::tentative;
+      if (running.compare_exchange_strong(found, found | worker_slot::called_off, std::memory_order_seq_cst)) {
+        return {.result = call_off_result::withdrawn};
+      }
+      if (found == ticket + 1 && condemning) {
+        running.compare_exchange_strong(found, found | worker_slot::called_off, std::memory_order_seq_cst);
+      }
+      if (found == ticket + 1 || found == ((ticket + 1) | worker_slot::called_off)) {
+        // What was being run when the exchange came may have been finished by it.
+        const bool is_condemned = (running.load(std::memory_order_seq_cst) & worker_slot::called_off) != 0;
+        if (is_condemned || !condemning) {
+          return {.result = call_off_result::running, .slot = slot};
+        }
       }
     }
     return {.result = otherwise};
@@ -292,7 +325,8 @@ queue_status work_queue::next(outcome_batch& out, std::size_t most, deadline unt
 
 void work_queue::lost(std::size_t slot) { impl_->lost(slot); }
 std::optional<std::uint64_t> work_queue::reclaim(std::size_t slot) { return impl_->reclaim(slot); }
-work_queue::called_off work_queue::call_off(std::uint64_t ticket) { return impl_->call_off(ticket); }
+work_queue::called_off work_queue::call_off(std::uint64_t ticket) { return impl_->call_off(ticket, true); }
+work_queue::called_off work_queue::withdraw(std::uint64_t ticket) { return impl_->call_off(ticket, false); }
 void work_queue::close() { impl_->tasks().close(); }
 std::size_t work_queue::pending() const noexcept { return impl_->tasks().size(); }
 std::size_t work_queue::outstanding() const noexcept { return impl_->outstanding(); }
@@ -301,7 +335,8 @@ slot_account work_queue::account(std::size_t slot) const {
   const worker_slot& of = impl_->slots()[slot];
   // In this order: `since` is reset before `running` changes, so it is never that of a task before.
   slot_account found;
-  const std::uint64_t running = of.running.load(std::memory_order_acquire) & ~worker_slot::called_off;
+  const std::uint64_t running =
+      of.running.load(std::memory_order_acquire) & ~(worker_slot::called_off | worker_slot::tentative);
   const std::int64_t since = of.since.load(std::memory_order_acquire);
   if (running != 0) {
     found.running = running - 1;
@@ -329,12 +364,9 @@ queue_status work_queue::take(std::size_t slot, taken_task& out, deadline until)
     }
     out.ticket_ = mine.claim.load(std::memory_order_relaxed) - 1;
     add(mine.bytes_in, std::uint64_t{out.bytes().size()});
-    mine.since.store(0, std::memory_order_release);
-    mine.running.store(out.ticket_ + 1, std::memory_order_seq_cst);
-    if (!impl_->slots().is_called_off(out.ticket_)) {
+    if (begin_running(impl_->slots(), mine, out.ticket_)) {
       return status;
     }
-    finish_running(mine, out.ticket_);
     impl_->send(
         {.ticket = out.ticket_, .slot = static_cast<std::uint32_t>(slot), .kind = outcome::kind::called_off, .note = 0},
         {}, encoding::raw);

@@ -15,8 +15,10 @@ struct alignas(64) worker_slot {
   using word = std::atomic<std::uint64_t>;
   static_assert(word::is_always_lock_free);
 
-  /// In `running`: the owner has called the task off, and kills the worker.
+  /// In `running`: the owner has called the task off. If that was not `tentative` any more, it kills the worker.
   static constexpr std::uint64_t called_off = std::uint64_t{1} << 63;
+  /// In `running`: the worker is about to begin the task, if it can change the word to one without this.
+  static constexpr std::uint64_t tentative = std::uint64_t{1} << 62;
 
   /// What was taken last, as ticket plus one; 0: nothing. byte_queue::borrow writes it just before the removal becomes
   /// real, so after a worker's death its claim is *valid*, that is, the task is gone from the queue, only if as many

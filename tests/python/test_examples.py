@@ -148,6 +148,54 @@ def test_the_accounts_of_its_cpp_sibling_are_right_too() -> None:
     assert found == "checking 700, savings 300"
 
 
+def test_stubborn_jobs_are_all_over_in_the_end(run: Callable[..., Any]) -> None:
+    ended = run(str(EXAMPLES / "stubborn_jobs.py"))
+    assert ended.status == 0, ended
+    assert ended.out.splitlines() == [
+        "a job that hangs: TaskTimeoutError",
+        "a job that crashes: WorkerDied",
+        "a job that fails twice: done at attempt 3",
+        "a job that was cancelled: CancelledError",
+        "and then: 6",
+    ]
+
+
+def test_an_endless_search_ends_when_enough_was_found(run: Callable[..., Any]) -> None:
+    ended = run(str(EXAMPLES / "endless_search.py"), "3")
+    assert ended.status == 0, ended
+    assert ended.out == "the first primes after a thousand million: 1000000007, 1000000009, 1000000021\n"
+    assert "imap(prime_or_none)" in ended.err
+
+
+def test_workers_put_away_what_they_have_opened(run: Callable[..., Any]) -> None:
+    ended = run(str(EXAMPLES / "worker_state.py"), "500")
+    assert ended.status == 0, ended
+    seen = [int(number) for number in re.findall(r"^worker [01] has seen (\d+) numbers$", ended.out, re.MULTILINE)]
+    assert sum(seen) == 500
+    assert "\n50 tasks\n" in ended.out
+    assert re.search(r"^ *worker +pid +tasks +busy +idle", ended.out, re.MULTILINE)
+
+
+def test_memory_beyond_the_limit_is_refused(run: Callable[..., Any]) -> None:
+    ended = run(str(EXAMPLES / "memory_limit.py"))
+    assert ended.status == 0, ended
+    assert ended.out.splitlines() == ["10 MiB of zeros", "1024 MiB are too much", "100 MiB of zeros"]
+
+
+def test_nested_pools_make_a_table(run: Callable[..., Any]) -> None:
+    ended = run(str(EXAMPLES / "nested_pools.py"))
+    assert ended.status == 0, ended
+    table = [[int(cell) for cell in line.split()] for line in ended.out.splitlines()]
+    assert table == [[sum(range(row * column)) for column in range(6)] for row in range(4)]
+
+
+def test_images_are_smoothed_in_workers(run: Callable[..., Any]) -> None:
+    pytest.importorskip("numpy")
+    ended = run(str(EXAMPLES / "array_jobs.py"))
+    assert ended.status == 0, ended
+    assert ended.out == "8 images of 8 MB: deviation 0.29 before, 0.13 after\n"
+
+
 def test_every_example_is_listed() -> None:
     listed = set(re.findall(r"\[`(\w+\.\w+)`\]", (EXAMPLES / "README.md").read_text()))
     assert listed == {path.name for path in EXAMPLES.iterdir() if path.suffix in (".py", ".cpp")}

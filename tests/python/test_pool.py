@@ -252,7 +252,7 @@ def test_a_pool_that_is_forgotten_ends_with_a_warning(eventually: Callable[..., 
     pool = shoal.Pool(1)
     result = pool.apply_async(worker_pid)
     pid = result.get(30)
-    eventually(lambda: result._pool is None)
+    eventually(lambda: result.ready())
     gone = weakref.ref(pool)
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")

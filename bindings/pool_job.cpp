@@ -1,0 +1,248 @@
+#include "pool_job.hpp"
+
+#include <nanobind/stl/string.h>
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "bind.hpp"
+#include "plain_method.hpp"
+
+namespace nb = nanobind;
+
+namespace shoal::python {
+namespace {
+
+// The exception in `error`, raised.
+[[noreturn]] void raise(const nb::object& error) {
+  PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(error.ptr())), error.ptr());
+  throw nb::python_error();
+}
+
+int traverse(PyObject* self, visitproc visit, void* arg) {
+#if PY_VERSION_HEX >= 0x03090000
+  Py_VISIT(Py_TYPE(self));
+#endif
+  return nb::inst_ready(self) ? nb::inst_ptr<pool_job>(self)->traverse(visit, arg) : 0;
+}
+
+int clear(PyObject* self) {
+  if (nb::inst_ready(self)) {
+    nb::inst_ptr<pool_job>(self)->clear();
+  }
+  return 0;
+}
+
+PyObject* next_result(PyObject* self) noexcept {
+  return guarded([&] {
+    auto& results = instance_of<pool_results>(self);
+    nb::object out;
+    while (!results.take(out)) {
+      if (results.has_ended()) {
+        return static_cast<PyObject*>(nullptr);  // the end of the iteration
+      }
+      nb::handle(self).attr("_wait_for_more")();
+    }
+    if (results.tasks_consumed() >= results.next_notice) {
+      results.next_notice = static_cast<std::size_t>(-1);
+      nb::handle(self).attr("_consumed")();
+    }
+    return out.release().ptr();
+  });
+}
+
+}  // namespace
+
+pool_job& job_of(nb::handle object) {
+  if (!nb::isinstance<pool_job>(object)) {
+    PyErr_Format(PyExc_TypeError, "a job of a pool was expected, got %R", object.ptr());
+    throw nb::python_error();
+  }
+  return instance_of<pool_job>(object.ptr());
+}
+
+pool_result::pool_result(nb::object pool, Py_ssize_t length, std::size_t chunk_size)
+    : pool_job(std::move(pool)), chunk_size_(chunk_size), left_(1), is_list_(length >= 0) {
+  if (is_list_) {
+    length_ = static_cast<std::size_t>(length);
+    value_ = nb::steal(PyList_New(length));
+    for (Py_ssize_t i = 0; i < length; ++i) {
+      PyList_SET_ITEM(value_.ptr(), i, nb::object(nb::none()).release().ptr());
+    }
+    left_ = (static_cast<std::size_t>(length) + chunk_size - 1) / chunk_size;
+    if (left_ == 0) {
+      finish();
+    }
+  }
+}
+
+std::size_t pool_result::deliver(std::size_t index, bool ok, nb::object value) {
+  if (has_ended()) {
+    return 0;
+  }
+  const std::size_t items =
+      is_list_ ? std::min(chunk_size_, length_ - index * chunk_size_) : 1;  // in the last chunk there may be fewer
+  if (!is_list_ || (!ok && ok_)) {
+    value_ = std::move(value);
+  } else if (ok && ok_) {
+    const auto begin = static_cast<Py_ssize_t>(index * chunk_size_);
+    if (chunk_size_ == 1) {
+      PyList_SetItem(value_.ptr(), begin, value.release().ptr());
+    } else {
+      PyList_SetSlice(value_.ptr(), begin, begin + static_cast<Py_ssize_t>(items), value.ptr());
+    }
+  }
+  ok_ = ok_ && ok;
+  if (--left_ == 0) {
+    finish();
+  }
+  return items;
+}
+
+void pool_result::abort(nb::object error) {
+  if (!has_ended()) {
+    ok_ = false;
+    value_ = std::move(error);
+    ready_ = true;
+    end();
+  }
+}
+
+void pool_result::finish() {
+  ready_ = !called_back;
+  end();
+}
+
+pool_results::pool_results(nb::object pool, bool ordered, std::size_t chunk_size)
+    : pool_job(std::move(pool)), ordered_(ordered), chunk_size_(chunk_size) {}
+
+std::size_t pool_results::deliver(std::size_t index, bool ok, nb::object value) {
+  if (has_ended()) {
+    return 0;
+  }
+  const std::size_t items = ok && chunk_size_ != 1 ? nb::len(value) : chunk_size_;
+  if (!ordered_ || index == done_) {
+    hand_out(ok, std::move(value));
+    for (auto found = waiting_.find(done_); ordered_ && found != waiting_.end(); found = waiting_.find(done_)) {
+      item next = std::move(found->second);
+      waiting_.erase(found);
+      hand_out(next.ok, std::move(next.value));
+    }
+  } else {
+    waiting_.emplace(index, item{std::move(value), ok});
+  }
+  end_if_complete();
+  return items;
+}
+
+void pool_results::hand_out(bool ok, nb::object value) {
+  ++done_;
+  if (!ok || chunk_size_ == 1) {
+    items_.push_back({std::move(value), ok});
+    return;
+  }
+  const nb::list values = nb::borrow<nb::list>(value);
+  const std::size_t count = nb::len(values);
+  for (std::size_t i = 0; i < count; ++i) {
+    items_.push_back({values[i], true, i + 1 == count});
+  }
+}
+
+void pool_results::abort(nb::object error) {
+  if (!has_ended()) {
+    error_ = std::move(error);
+    end();
+  }
+}
+
+bool pool_results::take(nb::object& out) {
+  if (items_.empty()) {
+    if (error_.is_valid()) {
+      raise(error_);
+    }
+    return false;
+  }
+  const item next = std::move(items_.front());
+  items_.pop_front();
+  consumed_ += next.last_of_task ? 1 : 0;
+  if (!next.ok) {
+    raise(next.value);
+  }
+  out = next.value;
+  return true;
+}
+
+void pool_results::set_length(std::size_t length) {
+  length_ = length;
+  end_if_complete();
+}
+
+void pool_results::end_if_complete() {
+  if (done_ == length_ && !has_ended()) {
+    end();
+  }
+}
+
+int pool_results::traverse(visitproc visit, void* arg) {
+  for (const item& each : items_) {
+    Py_VISIT(each.value.ptr());
+  }
+  for (const auto& [index, each] : waiting_) {
+    Py_VISIT(each.value.ptr());
+  }
+  Py_VISIT(error_.ptr());
+  return pool_job::traverse(visit, arg);
+}
+
+void pool_results::clear() {
+  std::deque<item>().swap(items_);
+  std::unordered_map<std::size_t, item>().swap(waiting_);
+  error_.reset();
+  pool_job::clear();
+}
+
+void bind_pool_job(nb::module_& module) {
+  static std::array<PyType_Slot, 3> collected{{
+      {Py_tp_traverse, reinterpret_cast<void*>(&traverse)},
+      {Py_tp_clear, reinterpret_cast<void*>(&clear)},
+      {0, nullptr},
+  }};
+  static std::array<PyType_Slot, 5> iterated{{
+      {Py_tp_traverse, reinterpret_cast<void*>(&traverse)},
+      {Py_tp_clear, reinterpret_cast<void*>(&clear)},
+      {Py_tp_iter, reinterpret_cast<void*>(&PyObject_SelfIter)},
+      {Py_tp_iternext, reinterpret_cast<void*>(&next_result)},
+      {0, nullptr},
+  }};
+  nb::class_<pool_job>(module, "PoolJob", nb::type_slots(collected.data()), nb::is_weak_referenceable())
+      .def_prop_ro("_ended", &pool_job::has_ended)
+      .def_rw("_task_timeout", &pool_job::timeout)
+      .def_rw("_retries_wanted", &pool_job::retries)
+      .def_rw("_is_called_back", &pool_job::called_back)
+      .def_ro("_tasks_submitted", &pool_job::submitted)
+      .def_rw("_is_watched", &pool_job::watched)
+      .def_prop_rw(
+          "_progress", [](const pool_job& self) { return self.progress.is_valid() ? self.progress : nb::none(); },
+          [](pool_job& self, nb::object progress) { self.progress = std::move(progress); }, nb::arg().none())
+      .def("_abort", [](pool_job& self, nb::object error) { self.abort(std::move(error)); });
+  nb::class_<pool_result, pool_job>(module, "PoolResult", nb::type_slots(collected.data()))
+      .def(nb::init<nb::object, Py_ssize_t, std::size_t>(), nb::arg("pool").none(), nb::arg("length") = -1,
+           nb::arg("chunk_size") = 1)
+      .def_prop_ro("_is_ready", &pool_result::is_ready)
+      .def_prop_ro("_succeeded", &pool_result::succeeded)
+      .def_prop_ro("_tasks_left", &pool_result::tasks_left)
+      .def_prop_ro("_value",
+                   [](const pool_result& self) { return self.value().is_valid() ? self.value() : nb::none(); })
+      .def("_completed", &pool_result::completed);
+  nb::class_<pool_results, pool_job>(module, "PoolResults", nb::type_slots(iterated.data()))
+      .def(nb::init<nb::object, bool, std::size_t>(), nb::arg("pool").none(), nb::arg("ordered"),
+           nb::arg("chunk_size") = 1)
+      .def_prop_ro("_is_ready", &pool_results::is_ready)
+      .def_prop_ro("_tasks_consumed", &pool_results::tasks_consumed)
+      .def_prop_ro("_tasks_done", &pool_results::tasks_done)
+      .def_rw("_next_notice", &pool_results::next_notice)
+      .def("_set_length", &pool_results::set_length);
+}
+
+}  // namespace shoal::python

@@ -1,0 +1,148 @@
+#pragma once
+
+#include <Python.h>
+#include <nanobind/nanobind.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <unordered_map>
+#include <utility>
+
+namespace shoal::python {
+
+/// One call of a pool's method, of which the pool makes one or several tasks: what their outcomes are delivered to.
+/// Guarded by the GIL.
+class pool_job {
+ public:
+  explicit pool_job(nanobind::object pool) : pool_(std::move(pool)) {}
+  virtual ~pool_job() = default;
+  pool_job(const pool_job&) = delete;
+  pool_job& operator=(const pool_job&) = delete;
+
+  /// Task `index` has returned `value`, or failed with it. Ignored once the job has ended.
+  /// @return how many items that is.
+  virtual std::size_t deliver(std::size_t index, bool ok, nanobind::object value) = 0;
+
+  /// No more outcomes will come: whoever waits gets `error`. Ignored once the job has ended.
+  virtual void abort(nanobind::object error) = 0;
+
+  /// Whether somebody who waits for this job can go on.
+  [[nodiscard]] virtual bool is_ready() const noexcept = 0;
+
+  /// Whether all outcomes are there, or none will come any more.
+  [[nodiscard]] bool has_ended() const noexcept { return ended_; }
+
+  /// The pool, which is kept alive until the job has ended. It may die with what is returned.
+  [[nodiscard]] nanobind::object take_pool() noexcept { return std::move(pool_); }
+
+  double timeout = 0;          ///< seconds that a task may run; 0: as long as it likes
+  bool retries = false;        ///< a failed task is shown to `_retry` first
+  bool called_back = false;    ///< shown to `_called_back` when its outcome is there, and ready only after completed()
+  bool watched = false;        ///< its `_tell` is called when it is ready
+  nanobind::object progress;   ///< if any, its `update` is told how many items are done, and `close` that all are
+  std::size_t submitted = 0;   ///< tasks made of an iterable, by pool_queue::submit_items
+  std::size_t progressed = 0;  ///< items done that it was not told of
+
+  virtual int traverse(visitproc visit, void* arg) {
+    Py_VISIT(pool_.ptr());
+    Py_VISIT(progress.ptr());
+    return 0;
+  }
+  virtual void clear() {
+    pool_.reset();
+    progress.reset();
+  }
+
+ protected:
+  void end() noexcept { ended_ = true; }
+
+ private:
+  nanobind::object pool_;
+  bool ended_ = false;
+};
+
+/// shoal._core.PoolResult: of a call that has one result, which may be a list with that of each item.
+class pool_result : public pool_job {
+ public:
+  /// @param length  of the list; negative: the result of the only task is the result.
+  pool_result(nanobind::object pool, Py_ssize_t length, std::size_t chunk_size);
+
+  std::size_t deliver(std::size_t index, bool ok, nanobind::object value) override;
+  void abort(nanobind::object error) override;
+  [[nodiscard]] bool is_ready() const noexcept override { return ready_; }
+  void completed() noexcept { ready_ = true; }
+
+  [[nodiscard]] bool succeeded() const noexcept { return ok_; }
+  [[nodiscard]] std::size_t tasks_left() const noexcept { return left_; }
+  [[nodiscard]] nanobind::object value() const { return value_; }
+
+  int traverse(visitproc visit, void* arg) override {
+    Py_VISIT(value_.ptr());
+    return pool_job::traverse(visit, arg);
+  }
+  void clear() override {
+    value_.reset();
+    pool_job::clear();
+  }
+
+ private:
+  void finish();
+
+  nanobind::object value_;  // the list while it fills; in the end the result, or what was raised
+  std::size_t chunk_size_;
+  std::size_t length_ = 1;
+  std::size_t left_;  // tasks without an outcome
+  bool is_list_;
+  bool ok_ = true;
+  bool ready_ = false;
+};
+
+/// shoal._core.PoolResults: of a call whose results are taken one by one, in order or as they come.
+class pool_results : public pool_job {
+ public:
+  pool_results(nanobind::object pool, bool ordered, std::size_t chunk_size);
+
+  std::size_t deliver(std::size_t index, bool ok, nanobind::object value) override;
+  void abort(nanobind::object error) override;
+  [[nodiscard]] bool is_ready() const noexcept override { return !items_.empty() || has_ended(); }
+
+  /// Takes the next result. @return false if none is there. @throws nb::python_error  it is an error.
+  bool take(nanobind::object& out);
+
+  /// There are no more tasks than `length`.
+  void set_length(std::size_t length);
+
+  [[nodiscard]] std::size_t tasks_consumed() const noexcept { return consumed_; }
+
+  /// Once so many tasks are consumed, the object's `_consumed` is called.
+  std::size_t next_notice = static_cast<std::size_t>(-1);
+  [[nodiscard]] std::size_t tasks_done() const noexcept { return done_; }
+
+  int traverse(visitproc visit, void* arg) override;
+  void clear() override;
+
+ private:
+  struct item {
+    nanobind::object value;
+    bool ok = true;
+    bool last_of_task = true;
+  };
+
+  void hand_out(bool ok, nanobind::object value);
+  void end_if_complete();
+
+  bool ordered_;
+  std::size_t chunk_size_;
+  std::deque<item> items_;                         // to be taken next
+  std::unordered_map<std::size_t, item> waiting_;  // ordered: outcomes whose turn has not come
+  std::size_t done_ = 0;                           // tasks heard of; ordered: those whose turn has come
+  std::size_t consumed_ = 0;                       // tasks whose results have all been taken
+  std::size_t length_ = static_cast<std::size_t>(-1);
+  nanobind::object error_;
+};
+
+/// The job in `object`. @throws nb::python_error  it is none, or a subclass's __init__ has not called this one's.
+pool_job& job_of(nanobind::handle object);
+
+}  // namespace shoal::python

@@ -1,0 +1,183 @@
+#pragma once
+
+#include <Python.h>
+#include <nanobind/nanobind.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <mutex>
+#include <optional>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+#include "pool_job.hpp"
+#include "shoal/work_queue.hpp"
+#include "waiting.hpp"
+
+namespace shoal::python {
+
+/// How a task's function is called with what was sent.
+enum class call_kind : std::uint8_t {
+  call,      ///< function(*args, **kwds): sent is (args, kwds)
+  item,      ///< function(sent)
+  star,      ///< function(*sent)
+  map,       ///< [function(each) for each in sent]
+  star_map,  ///< [function(*each) for each in sent]
+};
+
+/// The last bytes of a task's record. Before them are the function's pickle, and at the beginning, where large buffers
+/// find their place, the arguments.
+struct task_trailer {
+  static constexpr std::uint8_t keep_function = 1;  // the worker may use it again for a task with the same pickle
+  static constexpr std::uint8_t timed = 2;          // the owner wants to know when it was begun
+
+  std::uint32_t function_size;
+  call_kind kind;
+  std::uint8_t flags;
+  std::uint16_t unused;
+};
+static_assert(sizeof(task_trailer) == 8);
+
+/// What an outcome's note says.
+enum class outcome_note : std::uint16_t { returned, raised };
+
+/// How a function travels.
+struct sent_function {
+  nanobind::object bytes;  // its pickle
+  bool by_reference = false;
+};
+
+/// shoal._core.WorkQueue: a work_queue of Python calls. The owner's side delivers outcomes to the jobs whose tasks they
+/// are of; the worker's runs them. Needs the GIL, which calls that wait release.
+class pool_queue {
+ public:
+  explicit pool_queue(work_queue queue) : queue_(std::move(queue)) {}
+
+  [[nodiscard]] work_queue& native() noexcept { return queue_; }
+
+  // The owner.
+
+  /// Submits task `index` of `job`. @return its ticket. @throws nb::python_error  what pickling raises; shoal::error.
+  std::uint64_t submit(const nanobind::object& job, std::size_t index, call_kind kind, nanobind::handle function,
+                       nanobind::handle arguments);
+
+  /// Submits the next tasks of `job`, made of chunks of what `items` yields, until `most` are submitted or
+  /// `most_in_flight` bytes are in flight. With `at_once` each is sent before the next item is asked for.
+  /// @return whether there may be more. @throws  as submit, and what `items` raises.
+  bool submit_items(const nanobind::object& job, call_kind kind, nanobind::handle function,
+                    const nanobind::object& items, std::size_t chunk_size, std::size_t most, std::size_t most_in_flight,
+                    bool at_once);
+
+  /// Receives outcomes and delivers them, until `awaited` is ready, a worker's loss has come out, wake() was called, or
+  /// the time is over; without `awaited` also until somebody attends. Only one thread at a time.
+  /// @return the slots of lost workers.
+  std::vector<std::size_t> receive(nanobind::handle awaited, deadline until);
+
+  /// Lets receive() return.
+  void wake();
+
+  /// Says that the worker in `slot` has ended; see work_queue.
+  void lost(std::size_t slot);
+
+  /// Whether outcomes are to be expected, or the news of a lost worker.
+  [[nodiscard]] bool expects_something() const noexcept { return !open_.empty() || notices_ != 0; }
+
+  /// The job and the index of a task without an outcome; forgets it if `taking`.
+  nanobind::object entry(std::uint64_t ticket, bool taking);
+
+  /// The tickets of a job's tasks that have no outcome yet.
+  [[nodiscard]] std::vector<std::uint64_t> tickets_of(nanobind::handle job) const;
+
+  void open(const nanobind::object& job);
+  void ended(nanobind::handle job);
+  [[nodiscard]] std::vector<nanobind::object> open_jobs() const;
+  [[nodiscard]] std::size_t count_open() const noexcept { return open_.size(); }
+
+  /// Closes the queue as soon as no job is open.
+  void close_when_idle();
+  void close();
+
+  [[nodiscard]] std::size_t bytes_in_flight() const noexcept { return bytes_in_flight_; }
+
+  /// Task `index` of `job` has failed, and nothing else will be heard of it.
+  void fail(const nanobind::object& job, std::size_t index, const nanobind::object& error);
+
+  void attend() noexcept { ++attending_; }
+  /// @return whether nobody is left who would receive what is expected
+  bool leave() noexcept { return --attending_ == 0 && expects_something(); }
+  [[nodiscard]] int attending() const noexcept { return attending_; }  ///< threads that wait for a job, or are about to
+
+  std::size_t low_water = 0;  ///< once fewer bytes are in flight, `crew` is told, and this is 0 again
+  int followers = 0;          ///< of them, those that wait for the one that receives
+  nanobind::object crew;      ///< is told: _called_back(job), _retry(job, index, error), _some_ended(), _some_room(),
+                              ///< _sendable(function), _by_value(object, error)
+
+  // The worker.
+
+  /// Runs tasks until the queue is closed and empty, or `most` were run; what is no Exception leaves it.
+  /// @param report  makes what is to be sent of an exception that a task raised, or that kept it from being read
+  /// @param unsendable  makes what is to be sent instead of a result that could not be pickled: (error, result)
+  /// @param left_behind  ends a process that a task has forked, and that came back from it
+  void serve(std::size_t slot, std::optional<std::size_t> most, nanobind::handle report, nanobind::handle unsendable,
+             nanobind::handle left_behind);
+
+  int traverse(visitproc visit, void* argument);
+  void clear();
+
+ private:
+  struct task_entry {
+    nanobind::object job;
+    pool_job* delivered_to = nullptr;  // the same
+    std::size_t index = 0;
+    std::size_t size = 0;
+  };
+  struct ticketed_batch;
+
+  std::uint64_t push(std::vector<outgoing_record>& records, std::vector<task_entry>& entries);
+  sent_function function_to_send(nanobind::handle function);
+  static task_trailer trailer_for(const pool_job& job, const sent_function& function, call_kind kind);
+
+  void deliver_batch();
+  void deliver(const outcome& received);
+  [[nodiscard]] nanobind::object decode(const outcome& received, bool& ok);
+  task_entry* find(std::uint64_t ticket);
+  void forget(std::uint64_t ticket);
+  void deliver_to(const nanobind::object& job, pool_job& of, std::size_t index, bool ok, nanobind::object value);
+  void after_delivery(const nanobind::object& job, pool_job& of);
+  void tell();
+
+  queue_status wait_for_task(std::size_t slot, taken_task& task);
+  nanobind::object call(std::size_t slot, taken_task& task);
+  void send(std::size_t slot, std::uint64_t ticket, nanobind::handle object, outcome_note note);
+  nanobind::object received_function(const_bytes pickled, bool may_keep);
+
+  work_queue queue_;
+
+  std::mutex submitting_;           // taken before the GIL is: entries are in the order of the tickets
+  std::deque<task_entry> entries_;  // of tickets from first_entry_ on; without a job once there is an outcome
+  std::uint64_t first_entry_ = 0;
+  std::size_t bytes_in_flight_ = 0;
+  std::unordered_set<PyObject*> open_;  // strong references
+  int attending_ = 0;
+  std::vector<nanobind::object> unneeded_;  // pools of jobs that have ended: dropped where anything may happen
+  bool closing_ = false;
+  bool some_ended_ = false;
+
+  outcome_batch batch_;
+  std::size_t delivered_ = 0;                  // of the batch
+  std::vector<nanobind::object> progressing_;  // jobs whose progress is to be told
+  std::vector<nanobind::object> watched_;      // jobs that have ended, which is to be told
+  std::size_t notices_ = 0;                    // of lost workers, that have not come out
+  std::vector<std::size_t> lost_;
+  bool woken_ = false;
+
+  nanobind::object last_function_;  // sent, by reference
+  nanobind::object last_function_bytes_;
+
+  std::vector<std::byte> kept_pickle_;  // the worker's last function
+  nanobind::object kept_function_;
+};
+
+}  // namespace shoal::python

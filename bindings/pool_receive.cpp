@@ -1,0 +1,290 @@
+// The owner's end of a pool's queue: how outcomes reach those who wait for them.
+
+#include <Python.h>
+#include <nanobind/nanobind.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "codec.hpp"
+#include "errors.hpp"
+#include "pool_queue.hpp"
+#include "shoal/error.hpp"
+
+namespace nb = nanobind;
+
+namespace shoal::python {
+namespace {
+
+constexpr std::size_t most_outcomes = 256;  // are received together
+
+}  // namespace
+
+std::vector<std::size_t> pool_queue::receive(nb::handle awaited, deadline until) {
+  const pool_job* const job = awaited.is_none() ? nullptr : &job_of(awaited);
+  for (;;) {
+    deliver_batch();
+    tell();
+    // What dies with a pool, and may call this one: after everything else.
+    std::vector<nb::object> unneeded = std::exchange(unneeded_, {});
+    unneeded.clear();
+    if (std::exchange(some_ended_, false) && followers > 0) {
+      crew.attr("_some_ended")();
+    }
+    if (low_water != 0 && bytes_in_flight_ < low_water) {
+      low_water = 0;
+      crew.attr("_some_room")();
+    }
+    const bool enough = job != nullptr ? job->is_ready() : attending_ > 0 || !expects_something();
+    if (enough || std::exchange(woken_, false) || !lost_.empty()) {
+      return std::exchange(lost_, {});
+    }
+    delivered_ = 0;
+    queue_status status = queue_.next(batch_, most_outcomes, no_waiting);
+    if (goes_on(status, until)) {
+      status = wait_for_queue([&](deadline limit) { return queue_.next(batch_, most_outcomes, limit); }, until);
+    }
+    if (status != queue_status::ok) {
+      return {};
+    }
+  }
+}
+
+// What is not delivered when an exception leaves this comes first next time.
+void pool_queue::deliver_batch() {
+  while (delivered_ < batch_.size()) {
+    const outcome& next = batch_[delivered_];
+    switch (next.what) {
+      case outcome::kind::finished:
+        deliver(next);
+        break;
+      case outcome::kind::called_off:
+        forget(next.ticket);
+        break;
+      case outcome::kind::worker_lost:
+        if (next.slot + 1 == queue_.slots()) {
+          woken_ = true;
+        } else {
+          --notices_;
+          lost_.push_back(next.slot);
+        }
+        break;
+    }
+    ++delivered_;
+  }
+}
+
+void pool_queue::deliver(const outcome& received) {
+  const task_entry* const found = find(received.ticket);
+  if (found == nullptr) {
+    return;
+  }
+  const nb::object job = found->job;
+  pool_job& of = *found->delivered_to;
+  const std::size_t index = found->index;
+  if (of.has_ended()) {
+    batch_.large().reset();
+    forget(received.ticket);
+    return;
+  }
+  bool ok = received.note == static_cast<std::uint16_t>(outcome_note::returned);
+  nb::object value = decode(received, ok);
+  forget(received.ticket);
+  if (!ok && of.retries && nb::cast<bool>(crew.attr("_retry")(job, index, value))) {
+    return;
+  }
+  deliver_to(job, of, index, ok, std::move(value));
+}
+
+void pool_queue::deliver_to(const nb::object& job, pool_job& of, std::size_t index, bool ok, nb::object value) {
+  const std::size_t items = of.deliver(index, ok, std::move(value));
+  if (of.progress.is_valid() && !of.progress.is_none()) {
+    if (of.progressed == 0) {
+      progressing_.push_back(job);
+    }
+    of.progressed += items;
+  }
+  after_delivery(job, of);
+}
+
+// Once for all that came together.
+void pool_queue::tell() {
+  for (const nb::object& job : std::exchange(progressing_, {})) {
+    pool_job& of = job_of(job);
+    if (of.progress.is_valid() && !of.progress.is_none()) {
+      of.progress.attr("update")(std::exchange(of.progressed, 0));
+      if (of.has_ended()) {
+        of.progress.attr("close")();
+      }
+    }
+  }
+  for (const nb::object& job : std::exchange(watched_, {})) {
+    job.attr("_tell")();
+  }
+}
+
+nb::object pool_queue::decode(const outcome& received, bool& ok) {
+  try {
+    if (batch_.large().in_place()) {
+      return decode_borrowed(std::move(batch_.large()), received.bytes.size());
+    }
+    return decode_object(received.tag, received.bytes);
+  } catch (nb::python_error& raised) {
+    if (!raised.matches(PyExc_Exception) && received.bytes.size() < byte_queue::large) {
+      throw;  // KeyboardInterrupt: not the task's doing, which will be decoded again
+    }
+    ok = false;
+    return nb::borrow(raised.value());
+  } catch (const shoal::error&) {
+    set_error_from_current_exception();
+    const nb::python_error raised;
+    ok = false;
+    return nb::borrow(raised.value());
+  }
+}
+
+void pool_queue::after_delivery(const nb::object& job, pool_job& of) {
+  if (!of.has_ended()) {
+    return;
+  }
+  if (of.called_back) {
+    crew.attr("_called_back")(job);
+    woken_ = true;
+  } else if (of.watched) {
+    watched_.push_back(job);
+  }
+  ended(job);
+}
+
+void pool_queue::fail(const nb::object& job, std::size_t index, const nb::object& error) {
+  deliver_to(job, job_of(job), index, false, error);
+  tell();
+}
+
+void pool_queue::open(const nb::object& job) {
+  if (open_.insert(job.ptr()).second) {
+    Py_INCREF(job.ptr());
+  }
+}
+
+void pool_queue::ended(nb::handle job) {
+  if (open_.erase(job.ptr()) == 0) {
+    return;
+  }
+  some_ended_ = true;
+  unneeded_.push_back(job_of(job).take_pool());
+  unneeded_.push_back(nb::steal(job));
+  if (closing_ && open_.empty()) {
+    close();
+  }
+}
+
+std::vector<nb::object> pool_queue::open_jobs() const {
+  std::vector<nb::object> all;
+  std::transform(open_.begin(), open_.end(), std::back_inserter(all), [](PyObject* job) { return nb::borrow(job); });
+  return all;
+}
+
+void pool_queue::close_when_idle() {
+  closing_ = true;
+  if (open_.empty()) {
+    close();
+  }
+}
+
+// Without the GIL: a worker may be stopped where this needs a lock.
+void pool_queue::close() {
+  const released_gil released;
+  queue_.close();
+}
+
+void pool_queue::lost(std::size_t slot) {
+  ++notices_;
+  const released_gil released;
+  queue_.lost(slot);
+}
+
+// The last slot belongs to no worker: its "death" only lets receive() return.
+void pool_queue::wake() {
+  const released_gil released;
+  queue_.lost(queue_.slots() - 1);
+}
+
+pool_queue::task_entry* pool_queue::find(std::uint64_t ticket) {
+  if (ticket < first_entry_ || ticket - first_entry_ >= entries_.size()) {
+    return nullptr;
+  }
+  task_entry& found = entries_[ticket - first_entry_];
+  return found.job.is_valid() ? &found : nullptr;
+}
+
+void pool_queue::forget(std::uint64_t ticket) {
+  task_entry* const found = find(ticket);
+  if (found == nullptr) {
+    return;
+  }
+  bytes_in_flight_ -= found->size;
+  const nb::object job = std::move(found->job);  // whatever dies with it dies when the entries are in order
+  while (!entries_.empty() && !entries_.front().job.is_valid()) {
+    entries_.pop_front();
+    ++first_entry_;
+  }
+}
+
+nb::object pool_queue::entry(std::uint64_t ticket, bool taking) {
+  const task_entry* const found = find(ticket);
+  if (found == nullptr) {
+    return nb::none();
+  }
+  nb::object pair = nb::make_tuple(found->job, found->index);
+  if (taking) {
+    forget(ticket);
+  }
+  return pair;
+}
+
+std::vector<std::uint64_t> pool_queue::tickets_of(nb::handle job) const {
+  std::vector<std::uint64_t> tickets;
+  for (std::size_t i = 0; i < entries_.size(); ++i) {
+    if (entries_[i].job.is(job)) {
+      tickets.push_back(first_entry_ + i);
+    }
+  }
+  return tickets;
+}
+
+int pool_queue::traverse(visitproc visit, void* arg) {
+  for (const task_entry& each : entries_) {
+    Py_VISIT(each.job.ptr());
+  }
+  for (PyObject* const job : open_) {
+    Py_VISIT(job);
+  }
+  for (const std::vector<nb::object>* const all : {&unneeded_, &progressing_, &watched_}) {
+    for (const nb::object& each : *all) {
+      Py_VISIT(each.ptr());
+    }
+  }
+  Py_VISIT(crew.ptr());
+  Py_VISIT(last_function_.ptr());
+  Py_VISIT(kept_function_.ptr());
+  return 0;
+}
+
+void pool_queue::clear() {
+  std::deque<task_entry> entries = std::exchange(entries_, {});
+  std::vector<nb::object> jobs = open_jobs();
+  for (const nb::object& job : jobs) {
+    Py_DECREF(job.ptr());
+  }
+  open_.clear();
+  jobs.clear();
+  entries.clear();
+  std::vector<nb::object> unneeded = std::exchange(unneeded_, {});
+  unneeded.clear();
+  crew.reset();
+  last_function_.reset();
+  kept_function_.reset();
+}
+
+}  // namespace shoal::python

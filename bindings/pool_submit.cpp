@@ -1,0 +1,301 @@
+// The owner's end of a pool's queue: how calls become tasks.
+
+#include <Python.h>
+#include <nanobind/nanobind.h>
+
+#include <cstring>
+#include <new>
+#include <utility>
+
+#include "codec.hpp"
+#include "imported.hpp"
+#include "lent.hpp"
+#include "pickler.hpp"
+#include "pool_queue.hpp"
+#include "shoal/error.hpp"
+
+namespace nb = nanobind;
+
+namespace shoal::python {
+namespace {
+
+constexpr std::size_t most_tasks = 64;        // are sent together,
+constexpr std::size_t most_bytes = 64 << 10;  // or as many as have so many bytes
+
+const_bytes bytes_of(const nb::object& bytes) {
+  return {reinterpret_cast<const std::byte*>(PyBytes_AS_STRING(bytes.ptr())),
+          static_cast<std::size_t>(PyBytes_GET_SIZE(bytes.ptr()))};
+}
+
+const_bytes bytes_of(const task_trailer& trailer) { return std::as_bytes(std::span(&trailer, 1)); }
+
+// Whether pickle sends no more of it than its name.
+bool travels_by_name(PyObject* function) {
+  const bool named = PyFunction_Check(function) || PyType_CheckExact(function) ||
+                     (PyCFunction_CheckExact(function) &&
+                      (PyCFunction_GET_SELF(function) == nullptr || PyModule_Check(PyCFunction_GET_SELF(function))));
+  return named && !pickler::instance().has_reducer(Py_TYPE(function));
+}
+
+// The exception being handled, if it is an Exception; others go on.
+nb::object current_exception(nb::python_error& raised) {
+  if (!raised.matches(PyExc_Exception)) {
+    throw;  // NOLINT(misc-throw-by-value-catch-by-reference): the one being handled
+  }
+  return nb::borrow(raised.value());
+}
+
+nb::object next_of(const nb::object& iterator) {
+  nb::object item = nb::steal(PyIter_Next(iterator.ptr()));
+  if (!item.is_valid() && PyErr_Occurred() != nullptr) {
+    throw nb::python_error();
+  }
+  return item;
+}
+
+// The next task's items, at most `count`; null: there are none.
+nb::object next_chunk(const nb::object& iterator, std::size_t count) {
+  nb::object first = next_of(iterator);
+  if (!first.is_valid()) {
+    return first;
+  }
+  nb::list chunk;
+  chunk.append(std::move(first));
+  for (std::size_t i = 1; i < count; ++i) {
+    const nb::object item = next_of(iterator);
+    if (!item.is_valid()) {
+      break;
+    }
+    chunk.append(item);
+  }
+  return std::move(chunk);
+}
+
+}  // namespace
+
+/// Tasks that wait to be sent together, in a buffer that does not move.
+struct pool_queue::ticketed_batch {
+  ticketed_batch() {
+    bytes.reserve(most_bytes);
+    contents.reserve(most_tasks);
+  }
+
+  [[nodiscard]] bool has_room_for(std::size_t size) const {
+    return records.size() < most_tasks && size <= bytes.capacity() - bytes.size();
+  }
+
+  void clear() {
+    bytes.clear();
+    contents.clear();
+    records.clear();
+    entries.clear();
+  }
+
+  std::vector<std::byte> bytes;
+  std::vector<const_bytes> contents;
+  std::vector<outgoing_record> records;
+  std::vector<task_entry> entries;
+};
+
+sent_function pool_queue::function_to_send(nb::handle function) {
+  if (last_function_.is(function)) {
+    return {last_function_bytes_, true};
+  }
+  const nb::object sendable = crew.attr("_sendable")(function);
+  try {
+    const pickled made = pickler::instance().dump(sendable.ptr());
+    if (PyBytes_CheckExact(made.bytes.ptr()) && !made.buffers.is_valid()) {
+      const bool by_name = sendable.is(function) && travels_by_name(function.ptr());
+      if (by_name) {
+        last_function_ = nb::borrow(function);
+        last_function_bytes_ = made.bytes;
+      }
+      return {made.bytes, by_name};
+    }
+    // It has large buffers: one pickle with everything in it.
+    return {import_attribute("pickle", "dumps")(sendable, 5), false};
+  } catch (nb::python_error& raised) {
+    return {crew.attr("_by_value")(function, current_exception(raised)), false};
+  }
+}
+
+// Sends tasks of one job. Their entries come first: an outcome may arrive at any time.
+std::uint64_t pool_queue::push(std::vector<outgoing_record>& records, std::vector<task_entry>& entries) {
+  std::unique_lock lock(submitting_, std::try_to_lock);
+  if (!lock) {
+    const released_gil released;
+    lock.lock();
+  }
+  const std::uint64_t first = queue_.next_ticket();
+  if (entries_.empty()) {
+    first_entry_ = first;
+  }
+  for (task_entry& each : entries) {
+    bytes_in_flight_ += each.size;
+    entries_.push_back(std::move(each));
+  }
+  std::size_t submitted = 0;
+  try {
+    queue_status status = queue_.submit_many(records, submitted, no_waiting);
+    while (status != queue_status::ok) {
+      const released_gil released;
+      status = queue_.submit_many(std::span(records).subspan(submitted), submitted, forever);
+    }
+  } catch (...) {
+    for (std::size_t i = submitted; i < records.size(); ++i) {
+      bytes_in_flight_ -= entries_.back().size;
+      entries_.pop_back();
+    }
+    throw;
+  }
+  return first;
+}
+
+std::uint64_t pool_queue::submit(const nb::object& job, std::size_t index, call_kind kind, nb::handle function,
+                                 nb::handle arguments) {
+  pool_job& of = job_of(job);
+  const sent_function sent = function_to_send(function);
+  const lent<encoded_object> encoded;
+  nb::object kept;
+  nb::object by_value;
+  encoding tag = encoding::pickle;
+  std::vector<const_bytes> parts;
+  try {
+    kept = encoded->encode(arguments.ptr());
+    tag = encoded->tag();
+    parts.assign(encoded->parts().begin(), encoded->parts().end());
+  } catch (nb::python_error& raised) {
+    by_value = crew.attr("_by_value")(arguments, current_exception(raised));
+    parts.push_back(bytes_of(by_value));
+  }
+  const task_trailer trailer = trailer_for(of, sent, kind);
+  parts.push_back(bytes_of(sent.bytes));
+  parts.push_back(bytes_of(trailer));
+  std::size_t size = 0;
+  for (const const_bytes part : parts) {
+    size += part.size();
+  }
+  open(job);
+  std::vector<outgoing_record> records{{tag, parts}};
+  std::vector<task_entry> entries;
+  entries.push_back({job, &of, index, size});
+  return push(records, entries);
+}
+
+task_trailer pool_queue::trailer_for(const pool_job& job, const sent_function& function, call_kind kind) {
+  std::uint8_t flags = 0;
+  if (function.by_reference) {
+    flags |= task_trailer::keep_function;
+  }
+  if (job.timeout > 0) {
+    flags |= task_trailer::timed;
+  }
+  return {.function_size = static_cast<std::uint32_t>(bytes_of(function.bytes).size()),
+          .kind = kind,
+          .flags = flags,
+          .unused = 0};
+}
+
+bool pool_queue::submit_items(const nb::object& job, call_kind kind, nb::handle function, const nb::object& items,
+                              std::size_t chunk_size, std::size_t most, std::size_t most_in_flight, bool at_once) {
+  pool_job& of = job_of(job);
+  sent_function sent;
+  nb::object function_error;
+  try {
+    sent = function_to_send(function);
+  } catch (nb::python_error& raised) {
+    function_error = current_exception(raised);
+  }
+  open(job);
+  const lent<encoded_object> encoded;
+  ticketed_batch batch;
+  const auto send = [&] {
+    if (!batch.records.empty()) {
+      push(batch.records, batch.entries);
+      batch.clear();
+    }
+  };
+  const auto fail = [&](std::size_t task, const nb::object& error) { deliver_to(job, of, task, false, error); };
+  try {
+    for (std::size_t count = 0; count < most; ++count) {
+      if (of.has_ended()) {
+        send();
+        return false;  // it was aborted
+      }
+      if (bytes_in_flight_ >= most_in_flight && count > 0) {
+        break;
+      }
+      const nb::object chunk = chunk_size == 1 ? next_of(items) : next_chunk(items, chunk_size);
+      if (!chunk.is_valid()) {
+        send();
+        return false;
+      }
+      const std::size_t index = of.submitted++;
+      if (function_error.is_valid()) {
+        fail(index, function_error);
+        continue;
+      }
+      nb::object kept;
+      nb::object by_value;
+      encoding tag = encoding::pickle;
+      std::vector<const_bytes> parts;
+      try {
+        kept = encoded->encode(chunk.ptr());
+        tag = encoded->tag();
+      } catch (nb::python_error& raised) {
+        const nb::object error = current_exception(raised);
+        try {
+          by_value = crew.attr("_by_value")(chunk, error);
+        } catch (nb::python_error& again) {
+          fail(index, current_exception(again));
+          continue;
+        }
+      }
+      const task_trailer trailer = trailer_for(of, sent, kind);
+      const const_bytes function_bytes = bytes_of(sent.bytes);
+      const std::size_t arguments_size = by_value.is_valid() ? bytes_of(by_value).size() : encoded->size();
+      const std::size_t size = arguments_size + function_bytes.size() + sizeof trailer;
+      if (size > most_bytes / 4) {
+        send();
+        if (by_value.is_valid()) {
+          parts.push_back(bytes_of(by_value));
+        } else {
+          parts.assign(encoded->parts().begin(), encoded->parts().end());
+        }
+        parts.push_back(function_bytes);
+        parts.push_back(bytes_of(trailer));
+        batch.records.push_back({tag, parts});
+        batch.entries.push_back({job, &of, index, size});
+        send();
+        continue;
+      }
+      if (!batch.has_room_for(size)) {
+        send();
+      }
+      const std::size_t begin = batch.bytes.size();
+      if (by_value.is_valid()) {
+        const const_bytes pickle = bytes_of(by_value);
+        batch.bytes.insert(batch.bytes.end(), pickle.begin(), pickle.end());
+      } else {
+        encoded->append_to(batch.bytes);
+      }
+      batch.bytes.insert(batch.bytes.end(), function_bytes.begin(), function_bytes.end());
+      const const_bytes last = bytes_of(trailer);
+      batch.bytes.insert(batch.bytes.end(), last.begin(), last.end());
+      batch.contents.push_back(const_bytes(batch.bytes).subspan(begin));
+      batch.records.push_back({tag, {&batch.contents.back(), 1}});
+      batch.entries.push_back({job, &of, index, size});
+      if (at_once) {
+        send();
+      }
+    }
+    send();
+  } catch (...) {
+    const std::exception_ptr trouble = std::current_exception();
+    send();  // what was made into tasks is as good as submitted
+    std::rethrow_exception(trouble);
+  }
+  return true;
+}
+
+}  // namespace shoal::python
