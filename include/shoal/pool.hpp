@@ -64,7 +64,8 @@ class pool {
   pool(const pool&) = delete;
   pool& operator=(const pool&) = delete;
 
-  /// Takes no more tasks, waits for those submitted, and ends the workers. To wait for none, `terminate()` first.
+  /// Takes no more tasks, waits for those submitted, and ends the workers. To wait for none, `terminate()` first. Not
+  /// to be called by what follows a task of this pool.
   ~pool();
 
   /// Runs invoke(f, args...) in a worker. f and args are copied; const char* and std::string_view arrive as
@@ -170,6 +171,7 @@ class pool {
   void close();
 
   /// Waits until every task submitted so far has an outcome, and those submitted meanwhile.
+  /// @throws std::logic_error  called by what follows a task of this pool: it would wait for itself.
   void wait();
 
   /// Kills the workers. Every task without an outcome fails with shoal::error, errc::closed. Idempotent.

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <new>
 #include <stdexcept>
 #include <string>
@@ -32,10 +33,10 @@ class task_timed_out : public std::runtime_error {
 class memory_limit_exceeded : public std::bad_alloc {
  public:
   memory_limit_exceeded(std::uint64_t task, std::size_t limit);
-  [[nodiscard]] const char* what() const noexcept override { return text_.what(); }
+  [[nodiscard]] const char* what() const noexcept override { return text_->c_str(); }
 
  private:
-  std::runtime_error text_;  // not a std::string, whose copy may throw
+  std::shared_ptr<const std::string> text_;  // copying an exception must not throw
 };
 
 }  // namespace shoal

@@ -49,11 +49,14 @@ class pool::impl::link final : public detail::task_owner {
   explicit link(impl& pool) noexcept : pool_(&pool) {}
 
   bool cancel(detail::task_core& chosen) override {
+    if (os::generation() != generation_) {
+      return false;  // before the lock, which another thread may have held when this process was forked
+    }
     delivery called_off;
     impl* pool = nullptr;
     {
       const std::lock_guard lock(mutex_);
-      if (pool_ == nullptr || !pool_->is_owner()) {
+      if (pool_ == nullptr) {
         return false;
       }
       pool = pool_;
@@ -156,7 +159,8 @@ void pool::impl::enter_locked(unfinished_task&& entered) {
   if (entered.terms != nullptr && entered.terms->timeout) {
     watch_locked(*entered.terms->timeout);
   }
-  unfinished_.add(std::move(entered)).outcome->submitted(entered.index, ticket);
+  const unfinished_task& added = unfinished_.add(std::move(entered));
+  added.outcome->submitted(added.index, ticket);
 }
 
 unfinished_task pool::impl::withdraw_locked() noexcept {
@@ -348,12 +352,8 @@ bool pool::impl::bury_worker(std::size_t slot) {
     }
   }
   if (lost.task.outcome != nullptr) {
-    const worker_end end = supervisor_.how_it_ended(slot);
-    if (is_being_killed()) {
-      fail(lost, closed_error(lost.number()), false);
-    } else {
-      fail(lost, std::make_exception_ptr(worker_died(lost.number(), end.id, end.status, end.how)), true);
-    }
+    const bool by_us = is_being_killed();
+    fail(lost, by_us ? closed_error(lost.number()) : death_of_worker(slot, lost.number()), !by_us);
     delivered();
   }
   const bool more = supervisor_.release(slot, had_a_task);
@@ -361,6 +361,16 @@ bool pool::impl::bury_worker(std::size_t slot) {
     close("the pool gave up: " + *failure, ending::by_force);
   }
   return more;
+}
+
+// What is known of a task must be told, for lack of memory at least that.
+std::exception_ptr pool::impl::death_of_worker(std::size_t slot, std::uint64_t task) const noexcept {
+  try {
+    const worker_end end = supervisor_.how_it_ended(slot);
+    return std::make_exception_ptr(worker_died(task, end.id, end.status, end.how));
+  } catch (const std::exception&) {
+    return std::current_exception();
+  }
 }
 
 void pool::impl::fail(delivery& to, const std::exception_ptr& reason, bool worker_died) {
@@ -441,12 +451,14 @@ deadline pool::impl::end_overdue_tasks() {
   deadline next = forever;
   {
     const std::lock_guard lock(mutex_);
+    if (timeouts_.empty()) {
+      looks_at_ = forever;
+      return forever;
+    }
     const deadline now = steady_clock::now();
-    if (!timeouts_.empty()) {
-      next = later_by(timeouts_.begin()->first, now);  // of a task that begins now
-      for (std::size_t slot = 0; slot < work_.slots(); ++slot) {
-        next = std::min(next, end_if_overdue_locked(slot, now, overdue));
-      }
+    next = later_by(timeouts_.begin()->first, now);  // of a task that begins now
+    for (std::size_t slot = 0; slot < work_.slots(); ++slot) {
+      next = std::min(next, end_if_overdue_locked(slot, now, overdue));
     }
     looks_at_ = next;
   }
@@ -519,9 +531,14 @@ bool pool::impl::is_being_killed() {
   return ending_ == ending::by_force;
 }
 
-std::exception_ptr pool::impl::closed_error(std::uint64_t task) {
-  const std::lock_guard lock(mutex_);
-  return std::make_exception_ptr(error(errc::closed, why_closed_ + " before " + name_of_task(task) + " was finished."));
+std::exception_ptr pool::impl::closed_error(std::uint64_t task) noexcept {
+  try {
+    const std::lock_guard lock(mutex_);
+    return std::make_exception_ptr(
+        error(errc::closed, why_closed_ + " before " + name_of_task(task) + " was finished."));
+  } catch (const std::exception&) {
+    return std::current_exception();
+  }
 }
 
 }  // namespace shoal

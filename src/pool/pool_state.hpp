@@ -89,7 +89,8 @@ class pool::impl {
   void close(const std::string& reason, ending how);
   void end_workers_locked();
   [[nodiscard]] bool is_being_killed();
-  [[nodiscard]] std::exception_ptr closed_error(std::uint64_t task);
+  [[nodiscard]] std::exception_ptr closed_error(std::uint64_t task) noexcept;
+  [[nodiscard]] std::exception_ptr death_of_worker(std::size_t slot, std::uint64_t task) const noexcept;
   [[nodiscard]] bool is_own_thread() const noexcept;
 
   const std::uint64_t generation_ = os::generation();

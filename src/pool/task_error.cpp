@@ -23,7 +23,8 @@ task_timed_out::task_timed_out(std::uint64_t task, std::chrono::nanoseconds time
       timeout_(timeout) {}
 
 memory_limit_exceeded::memory_limit_exceeded(std::uint64_t task, std::size_t limit)
-    : text_("task " + std::to_string(task) + " needed more memory than the " + std::to_string(limit) +
-            " bytes that a worker of its pool may have (pool_options::max_memory).") {}
+    : text_(std::make_shared<const std::string>(
+          "task " + std::to_string(task) + " needed more memory than the " + std::to_string(limit) +
+          " bytes that a worker of its pool may have (pool_options::max_memory).")) {}
 
 }  // namespace shoal

@@ -16,13 +16,11 @@
 
 #include "pool_kill_support.hpp"
 #include "pool_support.hpp"
-#include "start_method_support.hpp"
 
 namespace {
 
 using namespace std::chrono_literals;
 using shoal::pool;
-using shoal::start_method;
 using shoal::task;
 using shoal::task_cancelled;
 using shoal::task_timed_out;

@@ -23,6 +23,7 @@ using shoal::worker_died;
 using shoal::test::die;
 using shoal::test::shared;
 using shoal::test::twice;
+using shoal::test::words_of;
 
 std::vector<int> numbers_below(int end) {
   std::vector<int> numbers(static_cast<std::size_t>(end));
@@ -90,9 +91,7 @@ TEST(PoolMap, TransformReduceCombinesWhatTheFunctionReturns) {
   pool workers(2);
   const auto length = [](const std::string& word) { return word.size(); };
   std::istringstream text("one three eleven");
-  EXPECT_EQ(
-      workers.transform_reduce(std::ranges::istream_view<std::string>(text), std::size_t{1}, std::plus<>{}, length),
-      15U);
+  EXPECT_EQ(workers.transform_reduce(words_of{text}, std::size_t{1}, std::plus<>{}, length), 15U);
 }
 
 TEST(PoolMap, LazilyTakesABoundedNumberOfItems) {

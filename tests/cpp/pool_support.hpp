@@ -3,6 +3,8 @@
 #include <chrono>
 #include <csignal>
 #include <future>
+#include <istream>
+#include <iterator>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -36,5 +38,12 @@ std::string failure_of(task<R> awaited) {
 inline int twice(int number) { return 2 * number; }
 inline void die() { std::raise(SIGKILL); }
 inline void sleep_for_long() { std::this_thread::sleep_for(std::chrono::hours(1)); }
+
+/// A range that can be passed only once.
+struct words_of {
+  std::istream& text;
+  std::istream_iterator<std::string> begin() const { return {text}; }
+  static std::istream_iterator<std::string> end() { return {}; }
+};
 
 }  // namespace shoal::test

@@ -48,6 +48,7 @@ using shoal::test::has_children;
 using shoal::test::open_descriptors;
 using shoal::test::shared;
 using shoal::test::twice;
+using shoal::test::words_of;
 
 template <class R>
 shoal::errc code_of(task<R> future) {
@@ -193,13 +194,6 @@ TEST(Pool, MapReturnsResultsInOrder) {
     }
   }
 }
-
-// A range that can be passed only once.
-struct words_of {
-  std::istream& text;
-  std::istream_iterator<std::string> begin() const { return {text}; }
-  static std::istream_iterator<std::string> end() { return {}; }
-};
 
 TEST(Pool, MapTakesAnyRange) {
   pool workers(2);
@@ -490,6 +484,7 @@ TEST(Pool, WorkersDieWithAParentThatIsKilled) {
 
 TEST(Pool, NothingIsLeftBehind) {
   const std::ptrdiff_t before = open_descriptors();
+  const bool had_children = has_children();  // such as a fork server
   for (int i = 0; i < 5; ++i) {
     pool workers(2);
     EXPECT_EQ(get(workers.submit(twice, 1)), 2);
@@ -500,7 +495,7 @@ TEST(Pool, NothingIsLeftBehind) {
     }
   }
   EXPECT_EQ(open_descriptors(), before);
-  EXPECT_FALSE(has_children());
+  EXPECT_EQ(has_children(), had_children);
 }
 
 TEST(Pool, NothingIsLeftBehindWhenItCannotBeMade) {

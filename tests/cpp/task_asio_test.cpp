@@ -1,8 +1,11 @@
 // Tasks of pools in coroutines of Asio, where it is installed.
 
-#if __has_include(<asio.hpp>)
-
 #define ASIO_STANDALONE
+#if __has_include(<asio.hpp>)
+#include <asio.hpp>
+#endif
+
+#ifdef ASIO_HAS_CO_AWAIT
 
 #include "shoal/asio.hpp"
 

@@ -19,10 +19,12 @@ namespace shoal::detail {
 /// What is called, once, when a task has its outcome.
 class continuation {
  public:
-  virtual void run() noexcept = 0;
+  continuation() = default;
+  continuation(const continuation&) = delete;
+  continuation& operator=(const continuation&) = delete;
+  virtual ~continuation() = default;
 
- protected:
-  ~continuation() = default;
+  virtual void run() noexcept = 0;
 };
 
 class task_core;
