@@ -12,10 +12,11 @@ import threading
 import time
 from queue import Empty
 
-from shoal import _insights, _stdlib
+from shoal import _stdlib
 from shoal._exit_codes import how_it_ended
 from shoal._functions import FunctionPickler
 from shoal._receiving import Receiver
+from shoal._service import Service
 from shoal._time_limits import TimeLimits
 from shoal._worker import WorkQueue, run
 from shoal.errors import ProcessError, TaskTimeoutError, WorkerDied
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
+    from shoal._insights import Insights, WorkerInsight
     from shoal._results import ApplyResult, IMapIterator
     from shoal._worker_options import WorkerOptions
 
@@ -96,7 +98,8 @@ class Crew:
         self._receiver = Receiver(self._work, self._heard_of)
         self._reports: SimpleQueue[tuple[int, float, BaseException | None]] = SimpleQueue()
         self._ready: set[int] = set()  # pids of workers that have finished their initializer
-        self._services = [_insights.Service() for _ in range(size)]
+        self._failed_starts: dict[int, BaseException] = {}  # pids of those that have not -> what it raised
+        self._services = [Service() for _ in range(size)]
         self._stillborn = 0
         self._state = RUN
         self._broken: WorkerDied | None = None
@@ -278,22 +281,23 @@ class Crew:
         for worker in self._present():
             worker.process.join()
 
-    def insights(self) -> _insights.Insights:
+    def insights(self) -> Insights:
         """What the workers have done."""
-        now = time.monotonic()
+        from shoal import _insights
+
         with self._lock:
             self._read_reports()
-            return _insights.Insights(self._insight(slot, now) for slot in range(len(self.workers)))
+            return _insights.Insights(self._insight(slot, _insights.WorkerInsight) for slot in range(len(self.workers)))
 
-    def _insight(self, slot: int, now: float) -> _insights.WorkerInsight:
+    def _insight(self, slot: int, record: type[WorkerInsight]) -> WorkerInsight:
         tasks, idle, bytes_in, bytes_out = self._work.account(slot)
         service, worker = self._services[slot], self.workers[slot]
-        return _insights.WorkerInsight(
+        return record(
             worker=slot,
             pid=None if worker is None else worker.process.pid,
             restarts=max(0, service.starts - 1),
             tasks=tasks,
-            busy=max(0.0, service.length(now) - idle),
+            busy=max(0.0, service.length(time.monotonic()) - idle),
             idle=idle,
             startup=service.startup,
             bytes_in=bytes_in,
@@ -468,7 +472,8 @@ class Crew:
         process = worker.process
         process.join()
         pid, exitcode = process.pid, process.exitcode
-        initializer_error = self._read_reports().get(pid)
+        self._read_reports()
+        initializer_error = self._failed_starts.pop(pid, None)
         ticket = self._work.reclaim(slot)
         self._services[slot].end(time.monotonic())
         with self._lock:
@@ -487,20 +492,20 @@ class Crew:
         else:
             self._replace(slot)
 
-    def _read_reports(self) -> dict[int, BaseException]:
-        failed: dict[int, BaseException] = {}
-        by_pid = {worker.process.pid: worker.slot for worker in self._present()}
-        while True:
-            try:
-                pid, when, error = self._reports.get(False)
-            except Empty:
-                return failed
-            if error is not None:
-                failed[pid] = error
-            else:
+    def _read_reports(self) -> None:
+        with self._lock:
+            slots = {worker.process.pid: worker.slot for worker in self._present()}
+            while True:
+                try:
+                    pid, when, error = self._reports.get(False)
+                except Empty:
+                    return
+                if error is not None:
+                    self._failed_starts[pid] = error
+                    continue
                 self._ready.add(pid)
-                if pid in by_pid:
-                    self._services[by_pid[pid]].ready(when)
+                if pid in slots:
+                    self._services[slots[pid]].ready(when)
 
     def _fail(self, ticket: int, slot: int, pid: int, exitcode: int) -> None:
         found = self._work.entry(ticket, True)
