@@ -61,6 +61,7 @@ def killing(pool: Any, every: float) -> Iterator[Kills]:
 
 
 def tell(number: int) -> tuple[int, int]:
+    sum(range(2000))  # so that kills find workers in tasks, and not only between them
     return number, os.getpid()
 
 

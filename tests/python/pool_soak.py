@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pool_chaos
 import shoal
 
 METHODS = ("fork", "spawn", "forkserver")
@@ -41,11 +42,6 @@ TOLERATED_SHARED_MEGABYTES = 100.0
 
 
 def square(number: int) -> int:
-    return number * number
-
-
-def slow_square(number: int) -> int:
-    time.sleep(0.001)
     return number * number
 
 
@@ -78,13 +74,9 @@ def plain(pool: Any) -> None:
 
 
 def kills(pool: Any) -> None:
-    results = pool.map_async(slow_square, range(200), 1, retries=RETRIES)
-    while not results.ready():
-        results.wait(0.01)
-        with contextlib.suppress(IndexError, ValueError):  # none there, or closed meanwhile
-            random.choice(pool._pool).kill()
-        results.wait(0.05)
-    assert results.get() == [n * n for n in range(200)]
+    with pool_chaos.killing(pool, 0.01) as killed:
+        returned, died = pool_chaos.from_iterator(pool, killed, 2000, retries=RETRIES)
+    assert (returned.total(), died.total()) == (2000, 0)
 
 
 def time_limits(pool: Any) -> None:
@@ -258,7 +250,7 @@ class Soak:
         """Everything once, in some order, with some start method each."""
         for use in random.sample(USES, len(USES)):
             method = random.choice(METHODS)
-            pool = self.make(method, maxtasksperchild=random.choice([None, 10, 100]))
+            pool = self.make(method, maxtasksperchild=random.choice([None, 100]))
             use(pool)
             random.choice(ENDS)(pool)
             del pool
