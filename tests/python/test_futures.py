@@ -225,11 +225,12 @@ def test_shutdown_waits_for_the_calls(context: Any) -> None:
 
 
 def test_shutdown_can_cancel_what_waits(context: Any) -> None:
-    go_on = context.Event()
+    began, go_on = context.Event(), context.Event()
     executor = ProcessPoolExecutor(1, context)
-    under_way = [executor.submit(wait_for, go_on) for _ in range(10)]
+    under_way = [executor.submit(set_and_wait, began, go_on) for _ in range(10)]
+    assert began.wait(PATIENCE)
     executor.shutdown(wait=False, cancel_futures=True)
-    assert [future.cancelled() for future in under_way[-8:]] == [True] * 8
+    assert [future.cancelled() for future in under_way] == [False] + [True] * 9
     go_on.set()
     assert under_way[0].result(PATIENCE) == "went on"
     executor.shutdown()
