@@ -192,6 +192,10 @@ class Crew:
             self._watching = True
             self._bell.ring()
 
+    def expect_now(self) -> None:
+        """Something was submitted whose outcome is to be told: from now on somebody has to receive."""
+        self._receiver.wake()
+
     def limit(self, job: Any, timeout: float) -> None:
         """The tasks of `job` may run for `timeout` seconds."""
         self._work.open(job)

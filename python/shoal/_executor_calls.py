@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import os
 import threading
 from collections import deque
@@ -79,7 +80,7 @@ class Calls:
         # Reentrant: a collection of garbage may call `close` in a thread that is just here.
         self._lock = threading.RLock()
         self._waiting: deque[tuple[Future[Any], Callable[..., Any], Sequence[Any], Mapping[str, Any] | None]] = deque()
-        self._handed = 0  # calls that the pool has
+        self._handed: dict[Future[Any], None] = {}  # those of calls that the pool has
         self._handing_out = False  # by some thread, which goes on until there is nothing to hand out
         self._closed = False
         self._ended = ""  # why calls fail that the pool had when its workers were ended
@@ -126,15 +127,17 @@ class Calls:
         """Take no more calls; when the last is done the workers end."""
         if self._owner_pid != os.getpid():
             return
-        cancelled = []
+        waiting, handed = [], []
         with self._lock:
             self._closed = True
             if cancel_waiting:
-                cancelled = [future for future, *_ in self._waiting]
+                waiting, handed = [future for future, *_ in self._waiting], list(self._handed)
                 self._waiting.clear()
-        for future in cancelled:
+        for future in waiting:
             if future.cancel():
                 future.set_running_or_notify_cancel()
+        for future in reversed(handed):  # the last ones first: workers get to the others meanwhile
+            future.cancel()
         self._hand_out()
 
     def join(self) -> None:
@@ -154,7 +157,8 @@ class Calls:
         pool = self._pool
         if pool is not None and self._owner_pid == os.getpid():
             for process in pool._pool:
-                getattr(process, how)()
+                with contextlib.suppress(ValueError):  # it has ended just now
+                    getattr(process, how)()
             pool.terminate()
 
     @classmethod
@@ -184,22 +188,23 @@ class Calls:
 
     def _hand_out_next(self) -> bool:
         with self._lock:
-            if self._handed >= self._size * (1 + AHEAD) or not self._waiting:
+            if len(self._handed) >= self._size * (1 + AHEAD) or not self._waiting:
                 self._handing_out = False
                 self._finish_if_done()
                 return False
             future, fn, args, kwargs = self._waiting.popleft()
             if not future.set_running_or_notify_cancel():
                 return True
-            self._handed += 1
-            handed, broken, pool = self._handed, self._broken, self._pool
+            self._handed[future] = None
+            handed, broken, pool = len(self._handed), self._broken, self._pool
         if broken is not None:
             self._settle(future, False, broken)
             return True
         assert pool is not None
         try:
             if handed > len(pool._pool):
-                pool._crew.grow()
+                with contextlib.suppress(OSError):  # then those that there are do it
+                    pool._crew.grow()
             if kwargs is None:
                 future._handed = pool.starmap_async(fn, args, len(args))
             else:
@@ -225,7 +230,7 @@ class Calls:
                 future.set_exception(self._error_of_future(value))
         finally:
             with self._lock:
-                self._handed -= 1
+                self._handed.pop(future, None)
 
     def _error_of_future(self, error: BaseException) -> BaseException:
         from shoal.errors import ProcessError, WorkerDied
@@ -247,7 +252,7 @@ class Calls:
         return broken
 
     def _finish_if_done(self) -> None:
-        if self._closed and not self._waiting and self._handed == 0:
+        if self._closed and not self._waiting and not self._handed:
             Calls._unfinished.discard(self)
             if self._pool is not None:
                 self._pool.close()

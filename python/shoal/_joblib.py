@@ -23,11 +23,6 @@ if TYPE_CHECKING:
     from shoal.pool import Pool
 
 
-def register() -> None:
-    """Make the backend known to joblib."""
-    joblib.register_parallel_backend("shoal", ShoalBackend)
-
-
 class ShoalBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc,unused-ignore]
     """Runs joblib's calls in the pool that `shoal.get_reusable_pool` keeps, so that workers are there for the next.
 

@@ -23,16 +23,14 @@ def announce_backend() -> None:
         _announce_to(module)
 
 
-def _announce_to(module: ModuleType) -> None:
-    backends = getattr(module, "EXTERNAL_BACKENDS", None)
-    if isinstance(backends, dict):
-        backends.setdefault("shoal", _register)
+def _announce_to(module: Any) -> None:
+    module.register_parallel_backend("shoal", _make_backend)
 
 
-def _register() -> None:
+def _make_backend(**options: Any) -> Any:
     from shoal import _joblib
 
-    _joblib.register()
+    return _joblib.ShoalBackend(**options)
 
 
 class _Finder:

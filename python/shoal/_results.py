@@ -151,6 +151,8 @@ class ApplyResult(_core.PoolResult, Job, Generic[R]):
         watchers.append(watcher)
         if self._is_ready:
             self._tell()
+        else:
+            self._crew.expect_now()
 
     def _tell(self) -> None:
         watchers = self._watchers

@@ -182,7 +182,7 @@ class Pool:
         limits = self._limits.but(timeout, retries, retry_on)
         self._check_running()
         result = _calls.apply(self, "apply_async", func, args, kwds, callback, error_callback, limits)
-        self._crew.expect()
+        self._expect(result)
         return result
 
     def map(
@@ -225,7 +225,7 @@ class Pool:
         result = _calls.map_(
             self, "map_async", False, func, iterable, chunksize, callback, error_callback, limits, progress
         )
-        self._crew.expect()
+        self._expect(result)
         return result
 
     def starmap(
@@ -265,7 +265,7 @@ class Pool:
         result = _calls.map_(
             self, "starmap_async", True, func, iterable, chunksize, callback, error_callback, limits, progress
         )
-        self._crew.expect()
+        self._expect(result)
         return result
 
     def imap(
@@ -406,6 +406,12 @@ class Pool:
     def _is_usable(self) -> bool:
         """Whether calls can still be done."""
         return self._state == RUN and self._crew._broken is None
+
+    def _expect(self, result: ApplyResult[Any]) -> None:
+        if result._is_called_back:
+            self._crew.expect_now()
+        else:
+            self._crew.expect()
 
     def _value_of(self, result: ApplyResult[R]) -> R:
         """Wait for what nobody else can be waiting for: if that is interrupted, what is pending of it is not run."""

@@ -225,11 +225,12 @@ def test_shutdown_waits_for_the_calls(context: Any) -> None:
 
 
 def test_shutdown_can_cancel_what_waits(context: Any) -> None:
-    go_on = context.Event()
+    began, go_on = context.Event(), context.Event()
     executor = ProcessPoolExecutor(1, context)
-    under_way = [executor.submit(wait_for, go_on) for _ in range(10)]
+    under_way = [executor.submit(set_and_wait, began, go_on) for _ in range(10)]
+    assert began.wait(PATIENCE)
     executor.shutdown(wait=False, cancel_futures=True)
-    assert [future.cancelled() for future in under_way[-8:]] == [True] * 8
+    assert [future.cancelled() for future in under_way] == [False] + [True] * 9
     go_on.set()
     assert under_way[0].result(PATIENCE) == "went on"
     executor.shutdown()
@@ -386,12 +387,13 @@ def test_a_running_call_can_be_cancelled(context: Any) -> None:
         with pytest.raises(futures.CancelledError):
             future.result(PATIENCE)
         assert future.cancelled()
-        assert executor.submit(square, 3).result(PATIENCE) == 9  # another worker
-        assert not future.cancel_running()
+        done = executor.submit(square, 3)
+        assert done.result(PATIENCE) == 9  # by another worker
+        assert not done.cancel_running()
 
 
 def test_options_of_the_pool_can_be_given(context: Any) -> None:
-    with ProcessPoolExecutor(1, context, timeout=0.1) as executor:
+    with ProcessPoolExecutor(1, context, timeout=3) as executor:
         with pytest.raises(TimeoutError):
             executor.submit(time.sleep, PATIENCE).result(PATIENCE)
         assert executor.submit(square, 3).result(PATIENCE) == 9
