@@ -53,6 +53,9 @@ struct sent_function {
 /// are of; the worker's runs them. Needs the GIL, which calls that wait release.
 class pool_queue {
  public:
+  /// Less than a queue keeps of its memory when it is idle: making pages anew takes longer than copying what is in them.
+  static constexpr std::size_t most_in_flight = 16 << 20;
+
   explicit pool_queue(work_queue queue) : queue_(std::move(queue)) {}
 
   [[nodiscard]] work_queue& native() noexcept { return queue_; }
@@ -63,12 +66,11 @@ class pool_queue {
   std::uint64_t submit(const nanobind::object& job, std::size_t index, call_kind kind, nanobind::handle function,
                        nanobind::handle arguments);
 
-  /// Submits the next tasks of `job`, made of chunks of what `items` yields, until `most` are submitted or
-  /// `most_in_flight` bytes are in flight. With `at_once` each is sent before the next item is asked for.
+  /// Submits the next tasks of `job`, made of chunks of what `items` yields, until `most` are submitted or is_full().
+  /// With `at_once` each is sent before the next item is asked for.
   /// @return whether there may be more. @throws  as submit, and what `items` raises.
   bool submit_items(const nanobind::object& job, call_kind kind, nanobind::handle function,
-                    const nanobind::object& items, std::size_t chunk_size, std::size_t most, std::size_t most_in_flight,
-                    bool at_once);
+                    const nanobind::object& items, std::size_t chunk_size, std::size_t most, bool at_once);
 
   /// Receives outcomes and delivers them, until `awaited` is ready, a worker's loss has come out, wake() was called, or
   /// the time is over; without `awaited` also until somebody attends. Only one thread at a time.
@@ -99,7 +101,15 @@ class pool_queue {
   void close_when_idle();
   void close();
 
-  [[nodiscard]] std::size_t bytes_in_flight() const noexcept { return bytes_in_flight_; }
+  /// Whether so much is in flight that there should be no more: `most_in_flight` bytes, and two tasks for each worker.
+  [[nodiscard]] bool is_full() const noexcept {
+    return bytes_in_flight_ >= most_in_flight && tasks_in_flight_ >= 2 * (queue_.slots() - 1);
+  }
+  /// Has `crew` told, once, when half of it is in flight. @return false if it is so.
+  bool notice_room() noexcept {
+    room_wanted_ = !has_room();
+    return room_wanted_;
+  }
 
   /// Task `index` of `job` has failed, and nothing else will be heard of it.
   void fail(const nanobind::object& job, std::size_t index, const nanobind::object& error);
@@ -109,7 +119,6 @@ class pool_queue {
   bool leave() noexcept { return --attending_ == 0 && expects_something(); }
   [[nodiscard]] int attending() const noexcept { return attending_; }  ///< threads that wait for a job, or are about to
 
-  std::size_t low_water = 0;  ///< once fewer bytes are in flight, `crew` is told, and this is 0 again
   int followers = 0;          ///< of them, those that wait for the one that receives
   nanobind::object crew;      ///< is told: _called_back(job), _retry(job, index, error), _some_ended(), _some_room(),
                               ///< _sendable(function), _by_value(object, error)
@@ -158,8 +167,14 @@ class pool_queue {
   std::mutex submitting_;           // taken before the GIL is: entries are in the order of the tickets
   std::deque<task_entry> entries_;  // of tickets from first_entry_ on; without a job once there is an outcome
   std::uint64_t first_entry_ = 0;
-  std::size_t bytes_in_flight_ = 0;
+  std::size_t bytes_in_flight_ = 0;  // of tasks without an outcome
+  std::size_t tasks_in_flight_ = 0;
+  bool room_wanted_ = false;
   std::unordered_set<PyObject*> open_;  // strong references
+  [[nodiscard]] bool has_room() const noexcept {
+    return bytes_in_flight_ < most_in_flight / 2 || tasks_in_flight_ < 2 * (queue_.slots() - 1);
+  }
+
   int attending_ = 0;
   std::vector<nanobind::object> unneeded_;  // pools of jobs that have ended: dropped where anything may happen
   bool closing_ = false;
@@ -169,6 +184,7 @@ class pool_queue {
   std::size_t delivered_ = 0;                  // of the batch
   std::vector<nanobind::object> progressing_;  // jobs whose progress is to be told
   std::vector<nanobind::object> watched_;      // jobs that have ended, which is to be told
+  std::uint64_t interrupted_ = static_cast<std::uint64_t>(-1);  // the ticket at which decoding was
   std::size_t notices_ = 0;                    // of lost workers, that have not come out
   std::vector<std::size_t> lost_;
   bool woken_ = false;

@@ -31,8 +31,8 @@ std::vector<std::size_t> pool_queue::receive(nb::handle awaited, deadline until)
     if (std::exchange(some_ended_, false) && followers > 0) {
       crew.attr("_some_ended")();
     }
-    if (low_water != 0 && bytes_in_flight_ < low_water) {
-      low_water = 0;
+    if (room_wanted_ && has_room()) {
+      room_wanted_ = false;
       crew.attr("_some_room")();
     }
     const bool enough = job != nullptr ? job->is_ready() : attending_ > 0 || !expects_something();
@@ -130,8 +130,11 @@ nb::object pool_queue::decode(const outcome& received, bool& ok) {
     }
     return decode_object(received.tag, received.bytes);
   } catch (nb::python_error& raised) {
-    if (!raised.matches(PyExc_Exception) && received.bytes.size() < byte_queue::large) {
-      throw;  // KeyboardInterrupt: not the task's doing, which will be decoded again
+    // Ctrl-C, probably, which is not the task's doing: what has not been consumed is decoded again by the next call.
+    if (raised.matches(PyExc_KeyboardInterrupt) && !received.bytes.empty() && interrupted_ != received.ticket &&
+        received.bytes.size() < byte_queue::large) {
+      interrupted_ = received.ticket;
+      throw;
     }
     ok = false;
     return nb::borrow(raised.value());
@@ -224,6 +227,7 @@ void pool_queue::forget(std::uint64_t ticket) {
     return;
   }
   bytes_in_flight_ -= found->size;
+  --tasks_in_flight_;
   const nb::object job = std::move(found->job);  // whatever dies with it dies when the entries are in order
   while (!entries_.empty() && !entries_.front().job.is_valid()) {
     entries_.pop_front();

@@ -22,6 +22,9 @@ namespace {
 constexpr std::size_t most_tasks = 64;        // are sent together,
 constexpr std::size_t most_bytes = 64 << 10;  // or as many as have so many bytes
 
+// Copying as much takes so long that other threads should run meanwhile.
+constexpr std::size_t long_copy = 256 << 10;
+
 const_bytes bytes_of(const nb::object& bytes) {
   return {reinterpret_cast<const std::byte*>(PyBytes_AS_STRING(bytes.ptr())),
           static_cast<std::size_t>(PyBytes_GET_SIZE(bytes.ptr()))};
@@ -130,13 +133,16 @@ std::uint64_t pool_queue::push(std::vector<outgoing_record>& records, std::vecto
   if (entries_.empty()) {
     first_entry_ = first;
   }
+  std::size_t size = 0;
   for (task_entry& each : entries) {
-    bytes_in_flight_ += each.size;
+    size += each.size;
     entries_.push_back(std::move(each));
   }
+  bytes_in_flight_ += size;
+  tasks_in_flight_ += entries.size();
   std::size_t submitted = 0;
   try {
-    queue_status status = queue_.submit_many(records, submitted, no_waiting);
+    queue_status status = size < long_copy ? queue_.submit_many(records, submitted, no_waiting) : queue_status::busy;
     while (status != queue_status::ok) {
       const released_gil released;
       status = queue_.submit_many(std::span(records).subspan(submitted), submitted, forever);
@@ -144,6 +150,7 @@ std::uint64_t pool_queue::push(std::vector<outgoing_record>& records, std::vecto
   } catch (...) {
     for (std::size_t i = submitted; i < records.size(); ++i) {
       bytes_in_flight_ -= entries_.back().size;
+      --tasks_in_flight_;
       entries_.pop_back();
     }
     throw;
@@ -197,7 +204,7 @@ task_trailer pool_queue::trailer_for(const pool_job& job, const sent_function& f
 }
 
 bool pool_queue::submit_items(const nb::object& job, call_kind kind, nb::handle function, const nb::object& items,
-                              std::size_t chunk_size, std::size_t most, std::size_t most_in_flight, bool at_once) {
+                              std::size_t chunk_size, std::size_t most, bool at_once) {
   pool_job& of = job_of(job);
   sent_function sent;
   nb::object function_error;
@@ -222,7 +229,7 @@ bool pool_queue::submit_items(const nb::object& job, call_kind kind, nb::handle 
         send();
         return false;  // it was aborted
       }
-      if (bytes_in_flight_ >= most_in_flight && count > 0) {
+      if (is_full()) {
         break;
       }
       const nb::object chunk = chunk_size == 1 ? next_of(items) : next_chunk(items, chunk_size);

@@ -92,9 +92,8 @@ void bind_work_queue(nb::module_& module) {
            })
       .def("submit_items",
            [](pool_queue& self, const nb::object& job, unsigned kind, nb::handle function, const nb::object& items,
-              std::size_t chunk_size, std::size_t most, std::size_t most_in_flight, bool at_once) {
-             return self.submit_items(job, static_cast<call_kind>(kind), function, items, chunk_size, most,
-                                      most_in_flight, at_once);
+              std::size_t chunk_size, std::size_t most, bool at_once) {
+             return self.submit_items(job, static_cast<call_kind>(kind), function, items, chunk_size, most, at_once);
            })
       .def(
           "receive",
@@ -122,12 +121,12 @@ void bind_work_queue(nb::module_& module) {
       .def("descriptors", &descriptors_of)
       .def_prop_ro("open_count", &pool_queue::count_open)
       .def_prop_ro("expects_something", &pool_queue::expects_something)
-      .def_prop_ro("bytes_in_flight", &pool_queue::bytes_in_flight)
+      .def_prop_ro("is_full", &pool_queue::is_full)
       .def_prop_ro("attending", &pool_queue::attending)
       .def("attend", &pool_queue::attend)
       .def("leave", &pool_queue::leave)
       .def("fail", &pool_queue::fail)
-      .def_rw("low_water", &pool_queue::low_water)
+      .def("notice_room", &pool_queue::notice_room)
       .def_rw("followers", &pool_queue::followers)
       .def_rw("crew", &pool_queue::crew, nb::arg().none());
 }

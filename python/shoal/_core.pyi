@@ -447,10 +447,9 @@ class WorkQueue:
         items: Iterator[Any],
         chunk_size: int,
         most: int,
-        most_in_flight: int,
         at_once: bool,
     ) -> bool:
-        """Owner: send the job's next tasks, made of chunks of `items`, until `most` are sent or bytes in flight.
+        """Owner: send the job's next tasks, made of chunks of `items`, until `most` are sent or it is full.
 
         With `at_once` each is sent before the next item is asked for. What cannot be pickled fails. Return whether
         there may be more. Raises what `items` raises.
@@ -476,8 +475,6 @@ class WorkQueue:
     def attending(self) -> int: ...
     followers: int
     """Threads that are told by `_some_ended` when jobs have ended."""
-    low_water: int
-    """Once fewer bytes are in flight, `_some_room` is called, once; 0: never."""
 
     def fail(self, job: PoolJob, index: int, error: BaseException) -> None:
         """Owner: the task has failed, and nothing else will be heard of it."""
@@ -496,7 +493,11 @@ class WorkQueue:
         """Whether there are open jobs, or losses that have not come out."""
 
     @property
-    def bytes_in_flight(self) -> int: ...
+    def is_full(self) -> bool:
+        """Whether tasks without an outcome have so many bytes that there should be no more."""
+
+    def notice_room(self) -> bool:
+        """Owner: have `_some_room` called, once, when half of that is in flight; return False if it is so."""
     def entry(self, ticket: int, taking: bool) -> tuple[Any, int] | None:
         """Owner: the job and the index of a task without an outcome; forgotten if `taking`."""
 

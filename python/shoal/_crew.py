@@ -12,10 +12,11 @@ import threading
 import time
 from queue import Empty
 
-from shoal import _feeding, _insights, _stdlib
+from shoal import _insights, _stdlib
 from shoal._exit_codes import how_it_ended
 from shoal._functions import FunctionPickler
 from shoal._receiving import Receiver
+from shoal._time_limits import TimeLimits
 from shoal._worker import WorkQueue, run
 from shoal.errors import ProcessError, TaskTimeoutError, WorkerDied
 from shoal.queues import SimpleQueue
@@ -104,7 +105,7 @@ class Crew:
         self._ends: dict[
             int, Exception
         ] = {}  # tickets of tasks whose worker is killed on purpose -> what they fail with
-        self._limits: dict[int, float] = {}  # timeouts of open jobs -> how many jobs have it
+        self._limits = TimeLimits(self._work)
         self._watching = False  # the supervisor will see that somebody receives,
         self._patience_ends: float | None = None  # at this time
         self._lock = threading.RLock()  # guards _state, and `workers` against being refilled after terminate()
@@ -144,8 +145,7 @@ class Crew:
         if self._broken is not None:
             self._abort(job, self._broken)
             return False
-        limit = _feeding.MOST_BYTES
-        return self._work.submit_items(job, kind, func, items, job._chunksize, most, limit, at_once)
+        return self._work.submit_items(job, kind, func, items, job._chunksize, most, at_once)
 
     def fail(self, job: Any, index: int, error: BaseException) -> None:
         """Task `index` of `job` has failed."""
@@ -163,11 +163,11 @@ class Crew:
     @property
     def is_full(self) -> bool:
         """Whether so much is in flight that tasks should wait."""
-        return self._work.bytes_in_flight >= _feeding.MOST_BYTES
+        return self._work.is_full
 
     def wait_for_room(self, job: Any) -> None:
         """Wait until that is no more so, or `job` has ended."""
-        self._receiver.wait_for_room(_feeding.MOST_BYTES // 2, job)
+        self._receiver.wait_for_room(job)
 
     def wait_for(self, job: ApplyResult[Any] | IMapIterator[Any], timeout: float | None) -> None:
         """Wait until `job` is ready, at most `timeout` seconds."""
@@ -191,8 +191,8 @@ class Crew:
 
     def limit(self, job: Any, timeout: float) -> None:
         """The tasks of `job` may run for `timeout` seconds."""
-        job._task_timeout = timeout
-        self._limits[id(job)] = timeout
+        self._work.open(job)
+        self._limits.add(job, timeout)
         self._bell.ring()
 
     def open(self, job: Any) -> None:
@@ -220,7 +220,7 @@ class Crew:
 
         killed = []
         with self._lock:
-            if job._is_ready or self._state == TERMINATE:
+            if job._ended or self._state == TERMINATE:
                 return False
             tickets = self._work.tickets_of(job)
             if not killing and (len(tickets) != 1 or not self._work.withdraw(tickets[0])[0]):
@@ -410,8 +410,8 @@ class Crew:
         for slot in [slot for slot, when in self._vacant.items() if when <= now or not self._is_needed()]:
             del self._vacant[slot]
             self._replace(slot)
-        if self._limits:
-            self._enforce_limits()
+        for overdue in self._limits.overdue(worker.slot for worker in self._present()):
+            self._kill(*overdue)
         if self._watching:
             if self._patience_ends is None:
                 self._patience_ends = now + UNATTENDED_SECONDS
@@ -428,8 +428,9 @@ class Crew:
         looks = [when - time.monotonic() for when in self._vacant.values()]
         if self._patience_ends is not None:
             looks.append(self._patience_ends - time.monotonic())
-        if self._limits:
-            looks.append(self._seconds_to_limit())
+        limit = self._limits.seconds_to_next(worker.slot for worker in self._present())
+        if limit is not None:
+            looks.append(limit)
         return max(0.0, min(looks)) if looks else None
 
     def _heard_of(self, slots: Iterable[int]) -> None:
@@ -442,48 +443,24 @@ class Crew:
         self._receiver.tell_followers()
         self._receiver.tell_room()
 
-    # Time limits
-
-    def _seconds_to_limit(self) -> float:
-        """When the next task may exceed its limit: what is not running yet does not before the shortest limit."""
-        wait = min(self._limits.values(), default=LONGEST_DELAY_SECONDS)
-        for _, _, _, seconds, limit in self._limited():
-            wait = min(wait, max(0.001, limit - seconds))
-        return wait
-
-    def _limited(self) -> list[tuple[int, Any, int, float, float]]:
-        """(ticket, job, index, seconds it has been running, its limit) for tasks with a limit that are running."""
-        found = []
-        for worker in self._present():
-            running = self._work.running(worker.slot)
-            if running is None or running[1] is None:
-                continue
-            entry = self._work.entry(running[0], False)
-            if entry is not None and entry[0]._task_timeout > 0:
-                found.append((running[0], *entry, running[1], entry[0]._task_timeout))
-        return found
-
-    def _enforce_limits(self) -> None:
-        for ticket, job, index, seconds, limit in self._limited():
-            if seconds < limit:
-                continue
-            _, slot = self._work.call_off(ticket)
-            worker = None if slot is None else self.workers[slot]
-            if slot is None or worker is None:
-                continue
-            self._ends[ticket] = TaskTimeoutError(
-                f"{job.describe(index)} was running in worker {slot} (pid {worker.process.pid}) for longer than its "
-                f"timeout of {limit:g} s, so that worker was killed. Other tasks go on.",
-                timeout=limit,
-                pid=worker.process.pid,
-                worker=slot,
-                task=job.first_item(index),
-            )
-            worker.process.kill()
-        open_ids = {id(job) for job in self._work.open_jobs()}
-        self._limits = {job: limit for job, limit in self._limits.items() if job in open_ids}
-
     # Death
+
+    def _kill(self, ticket: int, job: Any, index: int) -> None:
+        """A task has run for too long."""
+        slot = self._work.call_off(ticket)[1]
+        worker = None if slot is None else self.workers[slot]
+        if slot is None or worker is None:
+            return
+        pid = worker.process.pid
+        self._ends[ticket] = TaskTimeoutError(
+            f"{job.describe(index)} was running in worker {slot} (pid {pid}) for longer than its timeout of "
+            f"{job._task_timeout:g} s, so that worker was killed. Other tasks go on.",
+            timeout=job._task_timeout,
+            pid=pid,
+            worker=slot,
+            task=job.first_item(index),
+        )
+        worker.process.kill()
 
     def _bury(self, slot: int) -> None:
         worker = self.workers[slot]

@@ -14,10 +14,6 @@ if TYPE_CHECKING:
     from shoal._crew import Crew
     from shoal._results import MapResult
 
-# Tasks of all calls of a pool wait until they together have fewer bytes: those that workers have not run, or whose
-# outcomes were not received.
-MOST_BYTES = 64 << 20
-
 
 class Feeder:
     """Makes tasks of what `items` yields; for an iterator of results never more than `ahead` of what was taken of it.

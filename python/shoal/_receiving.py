@@ -93,12 +93,11 @@ class Receiver:
             if lost:
                 self._lost(lost)
 
-    def wait_for_room(self, bytes_in_flight: int, job: Any) -> None:
-        """Wait until fewer bytes are in flight, or `job` has ended."""
+    def wait_for_room(self, job: Any) -> None:
+        """Wait until there is room for more tasks, or `job` has ended."""
         with self._room:
-            while self._work.bytes_in_flight >= bytes_in_flight and not job._ended and not self._ending:
-                self._work.low_water = bytes_in_flight
-                self._room.wait(1.0)
+            while self._work.notice_room() and not job._ended and not self._ending:
+                self._room.wait()
 
     def tell_room(self) -> None:
         """There are fewer bytes in flight, or will never be."""

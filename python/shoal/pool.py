@@ -282,9 +282,9 @@ class Pool:
         """As `map`, but return an iterator over the values, in order.
 
         The iterable may be endless: it is read as values are taken, by a thread unless it is a built-in container. At
-        most `buffersize` tasks (None: some thousand) are under way, or done and not taken; nor do they wait with more
-        than 64 MiB of arguments. What the iterable raises is raised in its place among the values. `join` reads it to
-        its end, for then nobody takes values.
+        most `buffersize` tasks (None: some thousand) are under way, or done and not taken; if their arguments are long,
+        as many as have 16 MiB, or two for each worker. What the iterable raises is raised in its place among the
+        values. `join` reads it to its end, for then nobody takes values.
         """
         limits = self._limits.but(timeout, retries, retry_on)
         self._check_running()
