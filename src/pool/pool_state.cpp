@@ -227,9 +227,9 @@ std::exception_ptr pool::impl::death_of_worker(std::size_t slot, std::uint64_t t
   }
 }
 
-void pool::impl::fail(unfinished_task& task, const std::exception_ptr& reason, bool worker_died) {
+void pool::impl::fail(unfinished_task& task, std::exception_ptr reason, bool worker_died) {
   if (task.terms == nullptr || !run_again(task, reason, worker_died)) {
-    task.outcome->fail(task.index, reason);
+    task.outcome->fail(task.index, std::move(reason));
   }
 }
 

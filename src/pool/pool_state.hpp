@@ -76,7 +76,7 @@ class pool::impl {
   void receive_some(outcome_batch& batch, std::vector<unfinished_task>& finished);
   void deliver(const outcome& received, unfinished_task& task);
   [[nodiscard]] bool bury_worker(std::size_t slot);
-  void fail(unfinished_task& task, const std::exception_ptr& reason, bool worker_died);
+  void fail(unfinished_task& task, std::exception_ptr reason, bool worker_died);
   [[nodiscard]] bool run_again(unfinished_task& failed, const std::exception_ptr& reason, bool worker_died);
   void fail_unfinished();
   void delivered(std::size_t count = 1);
