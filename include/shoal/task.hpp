@@ -79,6 +79,7 @@ class task {
 
   /// Calls it off: if no worker has begun it, it will never run; if one is running it, that worker is killed, and a new
   /// one takes its place. Either way the outcome is task_cancelled. Of what then() made it calls off the task before.
+  /// (One that waits may run all the same while more than a million tasks of its pool have no outcome.)
   /// @return false if the outcome is there already.
   bool cancel() { return state().cancel(); }  // NOLINT(readability-make-member-function-const)
 

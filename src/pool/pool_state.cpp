@@ -20,25 +20,10 @@ constexpr std::size_t most_outcomes = 256;  // received at once
 
 std::string name_of_task(std::uint64_t number) { return "task " + std::to_string(number); }
 
-// The caller keeps it until every outcome has come.
-std::shared_ptr<detail::completion> borrowed(detail::completion& outcomes) {
-  return {std::shared_ptr<void>(), &outcomes};
-}
-
-task_header header_for(const detail::code_location& code, const task_terms* terms) {
-  return {.function = code.address,
-          .name_size = static_cast<std::uint32_t>(code.name.size()),
-          .is_timed = terms != nullptr && terms->timeout ? 1U : 0U};
-}
-
 error no_shared_memory(std::uint64_t task, std::uint64_t size) {
   return {std::make_error_code(std::errc::not_enough_memory), "there was no shared memory left for the result of " +
                                                                   name_of_task(task) + ", which has " +
                                                                   std::to_string(size) + " bytes."};
-}
-
-deadline later_by(std::chrono::nanoseconds timeout, deadline begin) {
-  return timeout < forever - begin ? begin + timeout : forever;
 }
 
 }  // namespace
@@ -52,7 +37,7 @@ class pool::impl::link final : public detail::task_owner {
     if (os::generation() != generation_) {
       return false;  // before the lock, which another thread may have held when this process was forked
     }
-    delivery called_off;
+    unfinished_task called_off;
     impl* pool = nullptr;
     {
       const std::lock_guard lock(mutex_);
@@ -62,11 +47,11 @@ class pool::impl::link final : public detail::task_owner {
       pool = pool_;
       called_off = pool->call_off(chosen);
     }
-    if (called_off.task.outcome == nullptr) {
+    if (called_off.outcome == nullptr) {
       return false;
     }
     // The pool waits for this delivery before it ends.
-    called_off.task.outcome->fail(called_off.task.index, std::make_exception_ptr(task_cancelled(called_off.number())));
+    called_off.outcome->fail(called_off.index, std::make_exception_ptr(task_cancelled(called_off.number)));
     pool->delivered();
     return true;
   }
@@ -125,142 +110,12 @@ bool pool::impl::is_own_thread() const noexcept {
   return self == receiver_.get_id() || self == supervisor_.thread_id();
 }
 
-// --- Submitting
-
-std::unique_ptr<task_terms> pool::impl::terms_of(detail::task_function run, std::span<const const_bytes> arguments,
-                                                 const task_options& options) const {
-  const auto timeout = options.timeout ? options.timeout : defaults_.timeout;
-  const std::size_t retries = options.retries.value_or(defaults_.retries.value_or(0));
-  if (!timeout && retries == 0) {
-    return nullptr;
-  }
-  auto terms = std::make_unique<task_terms>();
-  terms->timeout = timeout;
-  terms->retries_left = retries;
-  terms->run = run;
-  if (retries > 0) {
-    terms->retry_if = options.retry_if ? options.retry_if : defaults_.retry_if;
-    for (const const_bytes part : arguments) {
-      terms->arguments.insert(terms->arguments.end(), part.begin(), part.end());
-    }
-  }
-  return terms;
-}
-
-void pool::impl::check_open_locked() const {
-  if (ending_ != ending::none) {
-    throw error(errc::closed, why_closed_ + ", so it takes no more tasks.");
-  }
-}
-
-// Before it is submitted: the outcome may arrive before submit returns, and what can fail shall fail before.
-void pool::impl::enter_locked(unfinished_task&& entered) {
-  const std::uint64_t ticket = unfinished_.next_ticket();
-  if (entered.terms != nullptr && entered.terms->timeout) {
-    watch_locked(*entered.terms->timeout);
-  }
-  const unfinished_task& added = unfinished_.add(std::move(entered));
-  added.outcome->submitted(added.index, ticket);
-}
-
-unfinished_task pool::impl::withdraw_locked() noexcept {
-  unfinished_task last = unfinished_.withdraw();
-  forget_locked(last);
-  return last;
-}
-
-void pool::impl::watch_locked(std::chrono::nanoseconds timeout) {
-  ++timeouts_[timeout];
-  // The soonest that a task can be overdue is `timeout` from now.
-  if (const deadline soonest = later_by(timeout, steady_clock::now()); soonest < looks_at_) {
-    looks_at_ = soonest;
-    supervisor_.look_again();
-  }
-}
-
-void pool::impl::forget_locked(const unfinished_task& gone) noexcept {
-  if (gone.terms != nullptr && gone.terms->timeout) {
-    const auto found = timeouts_.find(*gone.terms->timeout);
-    if (--found->second == 0) {
-      timeouts_.erase(found);
-    }
-  }
-}
-
-void pool::impl::submit(detail::task_function run, std::span<const const_bytes> arguments,
-                        std::shared_ptr<detail::completion> outcome, const task_options& options) {
-  std::unique_ptr<task_terms> terms = terms_of(run, arguments, options);
-  const std::lock_guard lock(mutex_);
-  check_open_locked();
-  if (terms != nullptr) {
-    terms->number = unfinished_.next_ticket();
-  }
-  submit_locked(run, arguments, {std::move(outcome), 0, std::move(terms)});
-}
-
-// `entered` is as before if this throws.
-void pool::impl::submit_locked(detail::task_function run, std::span<const const_bytes> arguments,
-                               unfinished_task&& entered) {
-  const detail::code_location code = detail::locate_code(reinterpret_cast<const void*>(run));
-  const task_header header = header_for(code, entered.terms.get());
-  std::array<const_bytes, 4> parts{bytes_of(header), code.name};
-  std::ranges::copy(arguments, parts.begin() + 2);  // two at most
-  enter_locked(std::move(entered));
-  try {
-    work_.submit(encoding::raw, std::span(parts).first(2 + arguments.size()));
-  } catch (...) {
-    entered = withdraw_locked();
-    throw;
-  }
-}
-
-void pool::impl::submit(detail::task_function run, const detail::task_batch& batch, detail::completion& outcomes,
-                        std::size_t& submitted, const task_options& options) {
-  const detail::code_location code = detail::locate_code(reinterpret_cast<const void*>(run));
-  std::vector<std::unique_ptr<task_terms>> terms(batch.size());
-  std::vector<const_bytes> parts;
-  parts.reserve(3 * batch.size());
-  std::vector<outgoing_record> records;
-  records.reserve(batch.size());
-  task_header header{};
-  for (std::size_t i = 0; i < batch.size(); ++i) {
-    const const_bytes arguments = batch[i];
-    terms[i] = terms_of(run, {&arguments, 1}, options);
-    header = header_for(code, terms[i].get());
-    parts.insert(parts.end(), {bytes_of(header), code.name, arguments});
-    records.push_back({encoding::raw, std::span(parts).last(3)});
-  }
-
-  const std::lock_guard lock(mutex_);
-  check_open_locked();
-  std::size_t entered = 0;
-  std::size_t pushed = 0;
-  try {
-    for (; entered < batch.size(); ++entered) {
-      if (terms[entered] != nullptr) {
-        terms[entered]->number = unfinished_.next_ticket();
-      }
-      enter_locked({borrowed(outcomes), submitted + entered, std::move(terms[entered])});
-    }
-    while (pushed < batch.size()) {
-      work_.submit_many(std::span(records).subspan(pushed), pushed);
-    }
-  } catch (...) {
-    for (; entered > pushed; --entered) {
-      (void)withdraw_locked();
-    }
-    submitted += pushed;
-    throw;
-  }
-  submitted += pushed;
-}
-
 // --- Receiving
 
-pool::impl::delivery pool::impl::take_locked(std::uint64_t ticket) {
-  delivery taken{ticket, unfinished_.take(ticket)};
-  if (taken.task.outcome != nullptr) {
-    forget_locked(taken.task);
+unfinished_task pool::impl::take_locked(std::uint64_t ticket) {
+  unfinished_task taken = unfinished_.take(ticket);
+  if (taken.outcome != nullptr) {
+    forget_locked(taken);
     ++delivering_;
   }
   return taken;
@@ -268,15 +123,15 @@ pool::impl::delivery pool::impl::take_locked(std::uint64_t ticket) {
 
 void pool::impl::receive() {
   outcome_batch batch;
-  std::vector<delivery> deliveries;
-  deliveries.reserve(most_outcomes);  // what was taken out of the queue must not be lost for lack of memory
+  std::vector<unfinished_task> finished;
+  finished.reserve(most_outcomes);  // what was taken out of the queue must not be lost for lack of memory
   bool more = true;
   while (more) {
     try {
       if (work_.next(batch, most_outcomes) != queue_status::ok) {
         continue;
       }
-      receive_some(batch, deliveries);
+      receive_some(batch, finished);
       for (const outcome& each : batch) {
         if (each.what == outcome::kind::worker_lost) {
           more = bury_worker(each.slot);
@@ -294,55 +149,54 @@ void pool::impl::receive() {
   fail_unfinished();
 }
 
-void pool::impl::receive_some(outcome_batch& batch, std::vector<delivery>& deliveries) {
-  deliveries.resize(batch.size());
+void pool::impl::receive_some(outcome_batch& batch, std::vector<unfinished_task>& finished) {
+  finished.resize(batch.size());
   {
     const std::lock_guard lock(mutex_);
     for (std::size_t i = 0; i < batch.size(); ++i) {
       if (batch[i].what != outcome::kind::worker_lost) {
-        deliveries[i] = take_locked(batch[i].ticket);
+        finished[i] = take_locked(batch[i].ticket);
       }
     }
   }
   std::size_t count = 0;
   for (std::size_t i = 0; i < batch.size(); ++i) {
-    if (deliveries[i].task.outcome != nullptr) {
-      deliver(batch[i], deliveries[i]);
+    if (finished[i].outcome != nullptr) {
+      deliver(batch[i], finished[i]);
       ++count;
     }
   }
-  deliveries.clear();
+  finished.clear();
   delivered(count);
 }
 
-void pool::impl::deliver(const outcome& received, delivery& to) {
-  const unfinished_task& task = to.task;
+void pool::impl::deliver(const outcome& received, unfinished_task& task) {
   try {
     decoder in(received.bytes);
     if (received.what == outcome::kind::called_off) {
-      throw task_cancelled(to.number());
+      throw task_cancelled(task.number);
     }
     switch (static_cast<result_kind>(received.note)) {
       case result_kind::value:
         task.outcome->succeed(task.index, in);
         return;
       case result_kind::exception:
-        fail(to, decode_exception(in, name_of_task(to.number())), false);
+        fail(task, decode_exception(in, name_of_task(task.number)), false);
         return;
       case result_kind::lack_of_memory:
-        throw memory_limit_exceeded(to.number(), max_memory_);
+        throw memory_limit_exceeded(task.number, max_memory_);
       case result_kind::too_large:
-        throw no_shared_memory(to.number(), in.unsigned_integer());
+        throw no_shared_memory(task.number, in.unsigned_integer());
     }
-    throw error(errc::corrupt_record, "a worker said what no worker says of " + name_of_task(to.number()));
+    throw error(errc::corrupt_record, "a worker said what no worker says of " + name_of_task(task.number));
   } catch (...) {
-    fail(to, std::current_exception(), false);
+    fail(task, std::current_exception(), false);
   }
 }
 
 // @return false if no worker is left, and none will come.
 bool pool::impl::bury_worker(std::size_t slot) {
-  delivery lost;
+  unfinished_task lost;
   bool had_a_task = false;
   {
     const std::lock_guard lock(mutex_);  // not while the slot's worker is being called off
@@ -351,9 +205,9 @@ bool pool::impl::bury_worker(std::size_t slot) {
       lost = take_locked(*ticket);
     }
   }
-  if (lost.task.outcome != nullptr) {
+  if (lost.outcome != nullptr) {
     const bool by_us = is_being_killed();
-    fail(lost, by_us ? closed_error(lost.number()) : death_of_worker(slot, lost.number()), !by_us);
+    fail(lost, by_us ? closed_error(lost.number) : death_of_worker(slot, lost.number), !by_us);
     delivered();
   }
   const bool more = supervisor_.release(slot, had_a_task);
@@ -373,15 +227,15 @@ std::exception_ptr pool::impl::death_of_worker(std::size_t slot, std::uint64_t t
   }
 }
 
-void pool::impl::fail(delivery& to, const std::exception_ptr& reason, bool worker_died) {
-  if (to.task.terms == nullptr || !run_again(to, reason, worker_died)) {
-    to.task.outcome->fail(to.task.index, reason);
+void pool::impl::fail(unfinished_task& task, std::exception_ptr reason, bool worker_died) {
+  if (task.terms == nullptr || !run_again(task, reason, worker_died)) {
+    task.outcome->fail(task.index, std::move(reason));
   }
 }
 
 // @return false if the task has to fail.
-bool pool::impl::run_again(delivery& failed, const std::exception_ptr& reason, bool worker_died) {
-  task_terms& terms = *failed.task.terms;
+bool pool::impl::run_again(unfinished_task& failed, const std::exception_ptr& reason, bool worker_died) {
+  task_terms& terms = *failed.terms;
   try {
     if (terms.retries_left == 0 || !(terms.retry_if ? terms.retry_if(reason) : worker_died)) {
       return false;
@@ -393,7 +247,7 @@ bool pool::impl::run_again(delivery& failed, const std::exception_ptr& reason, b
     --terms.retries_left;
     const std::vector<std::byte> arguments = terms.arguments;
     const const_bytes all = arguments;
-    submit_locked(terms.run, {&all, 1}, std::move(failed.task));
+    submit_locked(terms.run, {&all, 1}, std::move(failed));
     return true;
   } catch (const std::exception&) {
     return false;  // no memory; the reason it failed for says more
@@ -402,7 +256,7 @@ bool pool::impl::run_again(delivery& failed, const std::exception_ptr& reason, b
 
 void pool::impl::fail_unfinished() {
   for (;;) {
-    delivery left;
+    unfinished_task left;
     {
       const std::lock_guard lock(mutex_);
       if (unfinished_.empty()) {
@@ -410,7 +264,7 @@ void pool::impl::fail_unfinished() {
       }
       left = take_locked(unfinished_.first_ticket());
     }
-    left.task.outcome->fail(left.task.index, closed_error(left.number()));
+    left.outcome->fail(left.index, closed_error(left.number));
     delivered();
   }
 }
@@ -428,7 +282,7 @@ void pool::impl::delivered(std::size_t count) {
 
 // --- Calling off
 
-pool::impl::delivery pool::impl::call_off(const detail::task_core& chosen) {
+unfinished_task pool::impl::call_off(const detail::task_core& chosen) {
   const std::lock_guard lock(mutex_);
   const std::uint64_t ticket = chosen.ticket();
   const unfinished_task* const found = unfinished_.find(ticket);
@@ -447,7 +301,7 @@ pool::impl::delivery pool::impl::call_off(const detail::task_core& chosen) {
 
 // @return when it has to be called again.
 deadline pool::impl::end_overdue_tasks() {
-  std::vector<delivery> overdue;
+  std::vector<unfinished_task> overdue;
   deadline next = forever;
   {
     const std::lock_guard lock(mutex_);
@@ -462,8 +316,8 @@ deadline pool::impl::end_overdue_tasks() {
     }
     looks_at_ = next;
   }
-  for (delivery& each : overdue) {
-    fail(each, std::make_exception_ptr(task_timed_out(each.number(), *each.task.terms->timeout)), false);
+  for (unfinished_task& each : overdue) {
+    fail(each, std::make_exception_ptr(task_timed_out(each.number, *each.terms->timeout)), false);
   }
   if (!overdue.empty()) {
     delivered(overdue.size());
@@ -472,7 +326,7 @@ deadline pool::impl::end_overdue_tasks() {
 }
 
 // @return when the task that is run in the slot will be overdue.
-deadline pool::impl::end_if_overdue_locked(std::size_t slot, deadline now, std::vector<delivery>& overdue) {
+deadline pool::impl::end_if_overdue_locked(std::size_t slot, deadline now, std::vector<unfinished_task>& overdue) {
   const slot_account account = work_.account(slot);
   const unfinished_task* const task = account.running ? unfinished_.find(*account.running) : nullptr;
   if (task == nullptr || task->terms == nullptr || !task->terms->timeout || account.since == deadline{}) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
@@ -15,11 +16,17 @@
 #include "os/forks.hpp"
 #include "pool/supervisor.hpp"
 #include "pool/unfinished_tasks.hpp"
+#include "shoal/deadline.hpp"
 #include "shoal/detail/task_batch.hpp"
 #include "shoal/pool.hpp"
 #include "shoal/work_queue.hpp"
 
 namespace shoal {
+
+/// The deadline `timeout` after `begin`, or `forever`.
+inline deadline later_by(std::chrono::nanoseconds timeout, deadline begin) noexcept {
+  return timeout < forever - begin ? begin + timeout : forever;
+}
 
 /// A pool: what it has submitted, the thread that receives the outcomes, and the supervisor of its workers.
 class pool::impl {
@@ -53,14 +60,6 @@ class pool::impl {
     by_force,  // workers are being killed
   };
 
-  /// A task taken out of those unfinished, on its way to whoever waits for it.
-  struct delivery {
-    std::uint64_t ticket = 0;
-    unfinished_task task;  // without an outcome: none
-
-    [[nodiscard]] std::uint64_t number() const noexcept { return task.terms != nullptr ? task.terms->number : ticket; }
-  };
-
   // Submitting. Those with "locked" in their names are called with mutex_ held.
   [[nodiscard]] std::unique_ptr<task_terms> terms_of(detail::task_function run, std::span<const const_bytes> arguments,
                                                      const task_options& options) const;
@@ -70,21 +69,21 @@ class pool::impl {
   unfinished_task withdraw_locked() noexcept;
   void watch_locked(std::chrono::nanoseconds timeout);
   void forget_locked(const unfinished_task& gone) noexcept;
-  [[nodiscard]] delivery take_locked(std::uint64_t ticket);
+  [[nodiscard]] unfinished_task take_locked(std::uint64_t ticket);
 
   // Receiving, until there is no worker left and never will be.
   void receive();
-  void receive_some(outcome_batch& batch, std::vector<delivery>& deliveries);
-  void deliver(const outcome& received, delivery& to);
+  void receive_some(outcome_batch& batch, std::vector<unfinished_task>& finished);
+  void deliver(const outcome& received, unfinished_task& task);
   [[nodiscard]] bool bury_worker(std::size_t slot);
-  void fail(delivery& to, const std::exception_ptr& reason, bool worker_died);
-  [[nodiscard]] bool run_again(delivery& failed, const std::exception_ptr& reason, bool worker_died);
+  void fail(unfinished_task& task, std::exception_ptr reason, bool worker_died);
+  [[nodiscard]] bool run_again(unfinished_task& failed, const std::exception_ptr& reason, bool worker_died);
   void fail_unfinished();
   void delivered(std::size_t count = 1);
 
-  [[nodiscard]] delivery call_off(const detail::task_core& chosen);
+  [[nodiscard]] unfinished_task call_off(const detail::task_core& chosen);
   deadline end_overdue_tasks();
-  [[nodiscard]] deadline end_if_overdue_locked(std::size_t slot, deadline now, std::vector<delivery>& overdue);
+  [[nodiscard]] deadline end_if_overdue_locked(std::size_t slot, deadline now, std::vector<unfinished_task>& overdue);
 
   void close(const std::string& reason, ending how);
   void end_workers_locked();

@@ -18,7 +18,6 @@ namespace shoal {
 
 /// What there is to know of a task that has a time limit or may be run again.
 struct task_terms {
-  std::uint64_t number = 0;  // its first ticket, by which messages name it
   std::optional<std::chrono::nanoseconds> timeout;
   std::size_t retries_left = 0;
   std::function<bool(const std::exception_ptr&)> retry_if;
@@ -27,8 +26,9 @@ struct task_terms {
 };
 
 struct unfinished_task {
-  std::shared_ptr<detail::completion> outcome;  // null: it is finished
+  std::shared_ptr<detail::completion> outcome;  // null: it is finished, and this is no task
   std::size_t index = 0;                        // there
+  std::uint64_t number = 0;                     // its first ticket, by which messages name it
   std::unique_ptr<task_terms> terms;            // null: none
 };
 

@@ -1,6 +1,8 @@
 #include <pthread.h>
+#include <stdio_ext.h>
 
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <new>
 
@@ -125,6 +127,8 @@ void detail::receive_location(incoming_parcel& in, work_queue_descriptors& descr
 
 void detail::prepare_worker(const worker_settings& settings) {
   if (settings.is_fork) {
+    // What another thread was about to print when a replacement was forked is that thread's to print.
+    ::__fpurge(stdout);
     ::pthread_sigmask(SIG_SETMASK, &settings.signal_mask, nullptr);
     die_with_parent(settings.starter);  // again: the mask may block its signal
   }

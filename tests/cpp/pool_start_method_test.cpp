@@ -329,27 +329,66 @@ TEST_P(PoolByMethod, OptionThatCannotBeAppliedIsRefused) {
   EXPECT_THROW(pool(2, options), std::system_error);
 }
 
-TEST_P(PoolByMethod, WorkersDieWithAParentThatIsKilled) {
-  queue<int> ids;
-  const auto with_pool = [](queue<int>& to, start_method method) {
+/// A process with a pool that is in the middle of a map, and the workers of that.
+class mapping_process {
+ public:
+  explicit mapping_process(start_method method)
+      : child_(shoal::process_options{.method = start_method::fork}, map_for_ever, std::ref(ids_), method) {
+    for (int id = ids_.pop(); id != 0; id = ids_.pop()) {
+      workers_.push_back(shoal::os::pidfd::open(id));
+    }
+  }
+
+  [[nodiscard]] process& child() { return child_; }
+  [[nodiscard]] const std::vector<shoal::os::pidfd>& workers() const { return workers_; }
+
+ private:
+  static void map_for_ever(queue<int>& ids, start_method method) {
+    std::signal(SIGINT, SIG_DFL);
     pool workers(2, {.method = method});
     for (int i = 0; i < 2; ++i) {
-      to.push(workers.submit(self).get());
+      ids.push(workers.submit(self).get());
     }
-    workers.submit(sleep_for_long);
-    to.push(0);
-    workers.wait();
-  };
-  process parent(shoal::process_options{.method = start_method::fork}, with_pool, std::ref(ids), GetParam());
-  std::vector<shoal::os::pidfd> watched;
-  for (int id = ids.pop(); id != 0; id = ids.pop()) {
-    watched.push_back(shoal::os::pidfd::open(id));
+    ids.push(0);
+    workers.for_each([](int) { sleep_for_long(); }, std::vector<int>(4), {.chunk_size = 1});
   }
-  parent.kill();
-  for (const shoal::os::pidfd& worker : watched) {
+
+  queue<int> ids_;
+  process child_;
+  std::vector<shoal::os::pidfd> workers_;
+};
+
+TEST_P(PoolByMethod, WorkersDieWithAParentThatIsKilled) {
+  mapping_process parent(GetParam());
+  parent.child().kill();
+  for (const shoal::os::pidfd& worker : parent.workers()) {
     EXPECT_TRUE(becomes_readable(worker.get()));
   }
-  parent.join();
+  EXPECT_EQ(join_soon(parent.child()), exit_status::killed_by(SIGKILL));
+}
+
+TEST_P(PoolByMethod, InterruptDuringAMapEndsAll) {
+  mapping_process parent(GetParam());
+  parent.child().interrupt();
+  for (const shoal::os::pidfd& worker : parent.workers()) {
+    EXPECT_TRUE(becomes_readable(worker.get()));
+  }
+  EXPECT_EQ(join_soon(parent.child()), exit_status::killed_by(SIGINT));
+}
+
+TEST_P(PoolByMethod, PoolOfATaskEndsWithItsWorker) {
+  queue<int> ids;
+  pool_options options = by_method();
+  options.initializer = {report_to, std::ref(ids)};
+  pool workers(1, options);
+  task<void> outer = workers.submit([] {
+    pool inner(1);
+    reports->push(inner.submit(self).get());
+    inner.submit(sleep_for_long).get();
+  });
+  const shoal::os::pidfd inner_worker = shoal::os::pidfd::open(ids.pop());
+  EXPECT_TRUE(outer.cancel());
+  EXPECT_TRUE(becomes_readable(inner_worker.get()));
 }
 
 TEST_P(PoolByMethod, TerminationDuringHeavyTrafficEndsAll) {
