@@ -147,9 +147,8 @@ def known_failures():
 
 def has_tests(python, module):
     """Whether these tests are installed with that interpreter; some distributions leave them out."""
-    probe = (
-        f"import sys; from importlib.util import find_spec; sys.exit(not find_spec('test.{module.partition('=')[0]}'))"
-    )
+    name = f"test.{module.partition('=')[0]}"
+    probe = f"import sys; from importlib.util import find_spec; sys.exit(not find_spec({name!r}))"
     return subprocess.run([python, "-c", probe], timeout=60, check=False, stderr=subprocess.DEVNULL).returncode == 0
 
 
