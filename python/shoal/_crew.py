@@ -113,20 +113,32 @@ class Crew:
         self._lock = threading.RLock()  # guards _state, and `workers` against being refilled after terminate()
         self.workers: list[Worker | None] = [None] * size
         self._bell = Bell()  # tells the supervisor to look again
+<<<<<<< HEAD
         self._work.bell = self._bell.fileno()
+=======
+        self.supervisor = threading.Thread(target=self._supervise, name="PoolSupervisor", daemon=True)
+        self.result_handler = self._receiver.handler
+>>>>>>> wip-futures
         try:
             for slot in range(size if first is None else first):
                 self._hire(slot)
+            self.result_handler.start()
+            self.supervisor.start()
         except BaseException:
+            self._state = TERMINATE
+            self._receiver.end()
             for worker in self._present():
                 worker.process.terminate()
             for worker in self._present():
                 worker.process.join()
             raise
+<<<<<<< HEAD
         self.supervisor = threading.Thread(target=self._supervise, name="PoolSupervisor", daemon=True)
         self.result_handler = self._handler.thread
         self.supervisor.start()
         self.result_handler.start()
+=======
+>>>>>>> wip-futures
 
     # Calls
 
