@@ -15,7 +15,7 @@ from queue import Empty
 from shoal import _stdlib
 from shoal._exit_codes import how_it_ended
 from shoal._functions import FunctionPickler
-from shoal._receiving import Receiver
+from shoal._receiving import ResultHandler
 from shoal._service import Service
 from shoal._time_limits import TimeLimits
 from shoal._worker import WorkQueue, run
@@ -24,7 +24,7 @@ from shoal.queues import SimpleQueue
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from shoal._insights import Insights, WorkerInsight
@@ -95,7 +95,8 @@ class Crew:
         self._functions = FunctionPickler(context.get_start_method())
         self._work = WorkQueue(size + 1)  # the last slot belongs to no worker: its "death" only wakes a receiver
         self._work.crew = self
-        self._receiver = Receiver(self._work, self._heard_of)
+        self._handler = ResultHandler(self._work)
+        self._room = threading.Condition()  # of the threads that make tasks
         self._reports: SimpleQueue[tuple[int, float, BaseException | None]] = SimpleQueue()
         self._ready: set[int] = set()  # pids of workers that have finished their initializer
         self._failed_starts: dict[int, BaseException] = {}  # pids of those that have not -> what it raised
@@ -103,17 +104,16 @@ class Crew:
         self._stillborn = 0
         self._state = RUN
         self._broken: WorkerDied | None = None
-        self._gone: list[int] = []  # slots of workers whose loss has come out, to be buried
         self._vacant: dict[int, float] = {}  # slots that get a worker later -> when
         self._ends: dict[
             int, Exception
         ] = {}  # tickets of tasks whose worker is killed on purpose -> what they fail with
         self._limits = TimeLimits(self._work)
-        self._watching = False  # the supervisor will see that somebody receives,
-        self._patience_ends: float | None = None  # at this time
+        self._patience_ends: float | None = None  # when the supervisor sees that somebody receives, if it watches
         self._lock = threading.RLock()  # guards _state, and `workers` against being refilled after terminate()
         self.workers: list[Worker | None] = [None] * size
         self._bell = Bell()  # tells the supervisor to look again
+        self._work.bell = self._bell.fileno()
         try:
             for slot in range(size if first is None else first):
                 self._hire(slot)
@@ -124,7 +124,7 @@ class Crew:
                 worker.process.join()
             raise
         self.supervisor = threading.Thread(target=self._supervise, name="PoolSupervisor", daemon=True)
-        self.result_handler = self._receiver.handler
+        self.result_handler = self._handler.thread
         self.supervisor.start()
         self.result_handler.start()
 
@@ -170,27 +170,26 @@ class Crew:
 
     def wait_for_room(self, job: Any) -> None:
         """Wait until that is no more so, or `job` has ended."""
-        self._receiver.wait_for_room(job)
+        with self._room:
+            while self._work.notice_room() and not job._ended and self._state != TERMINATE:
+                self._room.wait()
 
     def wait_for(self, job: ApplyResult[Any] | IMapIterator[Any], timeout: float | None) -> None:
         """Wait until `job` is ready, at most `timeout` seconds."""
-        try:
-            deserted = self._receiver.wait_for(job, timeout)
-        except BaseException:
-            self.expect()
-            raise
-        if deserted:
-            self.expect()
+        self._work.wait_for(job, timeout)
 
     def look(self) -> None:
         """Deliver what outcomes there are."""
-        self._receiver.look()
+        self._work.look()
 
     def expect(self) -> None:
         """Something was submitted that nobody may be waiting for: soon somebody has to receive."""
-        if not self._watching and self._receiver.is_asleep:
-            self._watching = True
-            self._bell.ring()
+        if self._handler.is_asleep:
+            self._work.expect()
+
+    def expect_now(self) -> None:
+        """Something was submitted whose outcome is to be told: from now on somebody has to receive."""
+        self._handler.wake()
 
     def limit(self, job: Any, timeout: float) -> None:
         """The tasks of `job` may run for `timeout` seconds."""
@@ -248,7 +247,7 @@ class Crew:
                 self._state = CLOSE
         self._work.close_when_idle()
         self._bell.ring()
-        self._receiver.wake()
+        self._handler.wake()
 
     def terminate(self) -> None:
         """End now. Returns when all workers and threads have ended, but for the thread that calls."""
@@ -264,7 +263,7 @@ class Crew:
         self._dismiss()
         self._work.close()
         self._abort_all(ProcessError("the pool was terminated before this was done"))
-        self._receiver.end()
+        self._handler.end()
         self._let_waiters_look()
         for thread in (self.supervisor, self.result_handler):
             if thread is not threading.current_thread():
@@ -275,7 +274,7 @@ class Crew:
             feeder = getattr(job, "_feeder", None)
             if feeder is not None:
                 feeder.lift()  # whoever waits here takes no results
-        self._receiver.wake()
+        self._handler.wake()
         self.supervisor.join()
         self.result_handler.join()
         for worker in self._present():
@@ -307,16 +306,14 @@ class Crew:
     # For the native part
 
     def _called_back(self, job: ApplyResult[Any]) -> None:
-        self._receiver.call_back(job)
+        self._handler.call_back(job)
 
     def _retry(self, job: Any, index: int, error: BaseException) -> bool:
         return job._retries is not None and job._retries.try_again(job, index, error)
 
-    def _some_ended(self) -> None:
-        self._receiver.tell_followers()
-
     def _some_room(self) -> None:
-        self._receiver.tell_room()
+        with self._room:
+            self._room.notify_all()
 
     def _by_value(self, what: Any, refusal: Exception) -> bytes:
         return self._functions.by_value(what, refusal)
@@ -391,7 +388,7 @@ class Crew:
             self._dismiss()
         if self._state != TERMINATE:
             self._abort_all(self._broken or ProcessError("the pool was closed before this was done"))
-            self._receiver.end()
+            self._handler.end()
             self._let_waiters_look()
 
     def _is_over(self) -> bool:
@@ -408,25 +405,26 @@ class Crew:
                 worker.reported = True
                 self._work.lost(worker.slot)
                 self._let_somebody_receive()
-        while self._gone and self._state != TERMINATE:
-            self._bury(self._gone.pop(0))
+        for slot in self._work.take_lost():
+            if self._state != TERMINATE:
+                self._bury(slot)
         now = time.monotonic()
         for slot in [slot for slot, when in self._vacant.items() if when <= now or not self._is_needed()]:
             del self._vacant[slot]
             self._replace(slot)
         for overdue in self._limits.overdue(worker.slot for worker in self._present()):
             self._kill(*overdue)
-        if self._watching:
+        if self._work.watching:
             if self._patience_ends is None:
                 self._patience_ends = now + UNATTENDED_SECONDS
             elif now >= self._patience_ends:
                 self._patience_ends = None
-                self._watching = False
+                self._work.watching = False
                 self._let_somebody_receive()
 
     def _let_somebody_receive(self) -> None:
         if not self._work.attending and self._work.expects_something:
-            self._receiver.wake()
+            self._handler.wake()
 
     def _seconds_to_next_look(self) -> float | None:
         looks = [when - time.monotonic() for when in self._vacant.values()]
@@ -437,15 +435,10 @@ class Crew:
             looks.append(limit)
         return max(0.0, min(looks)) if looks else None
 
-    def _heard_of(self, slots: Iterable[int]) -> None:
-        self._gone.extend(slots)
-        self._bell.ring()
-
     def _let_waiters_look(self) -> None:
         """Something has changed for jobs that a thread may be waiting for, otherwise than by an outcome."""
         self._work.wake()
-        self._receiver.tell_followers()
-        self._receiver.tell_room()
+        self._some_room()
 
     # Death
 
