@@ -87,20 +87,22 @@ void bind_work_queue(nb::module_& module) {
       .def("__init__", &construct, nb::arg("slots"), nb::kw_only(), nb::arg("descriptors") = nb::none())
       .def("submit",
            [](pool_queue& self, const nb::object& job, std::size_t index, unsigned kind, nb::handle function,
-              nb::handle arguments) {
-             return self.submit(job, index, static_cast<call_kind>(kind), function, arguments);
-           })
+              nb::handle arguments) { self.submit(job, index, static_cast<call_kind>(kind), function, arguments); })
       .def("submit_items",
            [](pool_queue& self, const nb::object& job, unsigned kind, nb::handle function, const nb::object& items,
               std::size_t chunk_size, std::size_t most, bool at_once) {
              return self.submit_items(job, static_cast<call_kind>(kind), function, items, chunk_size, most, at_once);
            })
       .def(
-          "receive",
-          [](pool_queue& self, nb::handle awaited, std::optional<double> timeout) {
-            return self.receive(awaited, deadline_of(timeout));
+          "wait_for",
+          [](pool_queue& self, nb::handle job, std::optional<double> timeout) {
+            self.wait_for(job, deadline_of(timeout));
           },
-          nb::arg("awaited").none(), nb::arg("timeout").none())
+          nb::arg("job"), nb::arg("timeout").none())
+      .def("receive_unattended", &pool_queue::receive_unattended)
+      .def("look", &pool_queue::look)
+      .def("expect", &pool_queue::expect)
+      .def("take_lost", &pool_queue::take_lost)
       .def("wake", &pool_queue::wake)
       .def("lost", &pool_queue::lost)
       .def("reclaim", [](pool_queue& self, std::size_t slot) { return self.native().reclaim(slot); })
@@ -123,11 +125,13 @@ void bind_work_queue(nb::module_& module) {
       .def_prop_ro("expects_something", &pool_queue::expects_something)
       .def_prop_ro("is_full", &pool_queue::is_full)
       .def_prop_ro("attending", &pool_queue::attending)
-      .def("attend", &pool_queue::attend)
-      .def("leave", &pool_queue::leave)
       .def("fail", &pool_queue::fail)
       .def("notice_room", &pool_queue::notice_room)
-      .def_rw("followers", &pool_queue::followers)
+      .def_rw("bell", &pool_queue::bell)
+      .def_rw("watching", &pool_queue::watching)
+      .def_prop_rw(
+          "refusal", [](const pool_queue& self) { return self.refusal.is_valid() ? self.refusal : nb::none(); },
+          [](pool_queue& self, nb::object error) { self.refusal = std::move(error); }, nb::arg().none())
       .def_rw("crew", &pool_queue::crew, nb::arg().none());
 }
 

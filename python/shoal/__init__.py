@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import importlib
 
-from shoal import _stdlib, alias
+from shoal import _joblib_finder, _stdlib, alias
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
     from shoal import connection as connection
     from shoal import debug as debug
+    from shoal import futures as futures
     from shoal._core import Lease
     from shoal._core import __version__ as __version__
+    from shoal._reusable_pool import get_reusable_pool
     from shoal.connection import wait as wait
     from shoal.context import Process as Process
     from shoal.context import _default_context
@@ -75,11 +77,13 @@ __all__ = [
     "ShutDown",
     "TaskTimeoutError",
     "WorkerDied",
+    "get_reusable_pool",
 ]
 
 # Where the names come from; those that are not here are methods of the default context.
 _NAMES_BY_MODULE = {
     "_core": ("Lease", "__version__"),
+    "_reusable_pool": ("get_reusable_pool",),
     "context": ("Process",),
     "errors": (
         "AuthenticationError",
@@ -100,7 +104,7 @@ _NAMES_BY_MODULE = {
     "synchronize": ("Barrier", "BoundedSemaphore", "Condition", "Event", "Lock", "RLock", "Semaphore"),
 }
 _MODULE_OF = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}
-_MODULES = frozenset([*_NAMES_BY_MODULE, "connection", "debug", "forkserver"])
+_MODULES = frozenset([*_NAMES_BY_MODULE, "connection", "debug", "forkserver", "futures"])
 
 
 def __getattr__(name: str) -> Any:
@@ -127,3 +131,4 @@ def __dir__() -> list[str]:
 _NOT_OFFERED = ("TYPE_CHECKING", "annotations", "importlib")
 
 alias.enable_submodules()
+_joblib_finder.announce_backend()

@@ -136,7 +136,7 @@ class ApplyResult(_core.PoolResult, Job, Generic[R]):
         """The value, awaited in a task of asyncio. Cancelling the task cancels the call."""
         from shoal import _pool_asyncio
 
-        return _pool_asyncio.result_of(self).__await__()  # type: ignore[no-any-return]
+        return _pool_asyncio.result_of(self).__await__()
 
     def _withdraw(self) -> bool:
         """As `cancel`, but only if no worker has begun anything of it."""
@@ -151,6 +151,8 @@ class ApplyResult(_core.PoolResult, Job, Generic[R]):
         watchers.append(watcher)
         if self._is_ready:
             self._tell()
+        else:
+            self._crew.expect_now()
 
     def _tell(self) -> None:
         watchers = self._watchers

@@ -19,13 +19,14 @@ from shoal._worker_options import WorkerOptions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping, Sequence
     from multiprocessing.context import BaseContext
     from multiprocessing.pool import ThreadPool
     from typing import Any, TypeVar
 
     from shoal._calls import Errors
-    from shoal._insights import Insights
+    from shoal._insights import Insights as Insights
+    from shoal._insights import WorkerInsight as WorkerInsight
 
     R = TypeVar("R")
     S = TypeVar("S")
@@ -35,15 +36,21 @@ __all__ = [
     "AsyncResult",
     "IMapIterator",
     "IMapUnorderedIterator",
+    "Insights",
     "MapResult",
     "Pool",
     "ThreadPool",
     "Worker",
+    "WorkerInsight",
     "current_worker",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    if name in ("Insights", "WorkerInsight"):
+        from shoal import _insights
+
+        return getattr(_insights, name)
     return _stdlib.attribute_for(__name__, name)  # such as ThreadPool
 
 
@@ -79,6 +86,7 @@ class Pool:
     """
 
     _context: Any = None  # set in the classes that contexts offer
+    _first_workers: int | None = None  # how many are started before others are asked for; None: all
 
     @staticmethod
     def Process(ctx: Any, *args: Any, **kwds: Any) -> Any:  # noqa: N802
@@ -115,7 +123,7 @@ class Pool:
         self._initializer = initializer
         self._initargs = options.initargs
         self._owner_pid = os.getpid()
-        self._crew = Crew(self._ctx, self.Process, processes, options)
+        self._crew = Crew(self._ctx, self.Process, processes, options, self._first_workers)
         # The crew's threads know nothing of this object, so that it can be collected while they run; then they end.
         self._terminate = _stdlib.util.Finalize(self, self._crew.terminate, exitpriority=15)
         self._state = RUN
@@ -181,7 +189,7 @@ class Pool:
         limits = self._limits.but(timeout, retries, retry_on)
         self._check_running()
         result = _calls.apply(self, "apply_async", func, args, kwds, callback, error_callback, limits)
-        self._crew.expect()
+        self._expect(result)
         return result
 
     def map(
@@ -224,7 +232,7 @@ class Pool:
         result = _calls.map_(
             self, "map_async", False, func, iterable, chunksize, callback, error_callback, limits, progress
         )
-        self._crew.expect()
+        self._expect(result)
         return result
 
     def starmap(
@@ -264,7 +272,7 @@ class Pool:
         result = _calls.map_(
             self, "starmap_async", True, func, iterable, chunksize, callback, error_callback, limits, progress
         )
-        self._crew.expect()
+        self._expect(result)
         return result
 
     def imap(
@@ -312,6 +320,34 @@ class Pool:
     def insights(self) -> Insights:
         """What the workers have done so far: a list with a `WorkerInsight` for each; as `str`, a table."""
         return self._crew.insights()
+
+    # In asyncio; `await` also takes what the forms with `_async` return
+
+    async def amap(
+        self, func: Callable[[S], R], iterable: Iterable[S], chunksize: int | None = None, **options: Any
+    ) -> list[R]:
+        """As `map`, waiting in asyncio. If the task that waits is cancelled, so are the calls."""
+        from shoal import _pool_asyncio
+
+        result = self.map_async(func, iterable, chunksize, **options)
+        return await _pool_asyncio.result_of(result)  # type: ignore[no-any-return]
+
+    def aimap(
+        self, func: Callable[[S], R], iterable: Iterable[S] | AsyncIterable[S], chunksize: int = 1, **options: Any
+    ) -> AsyncGenerator[R, None]:
+        """As `imap`, for `async for`: the values in order, each as soon as it is there.
+
+        `iterable` may be asynchronous too. It is read as the work goes on, some hundred chunks ahead of the values that
+        are taken; so it may be endless. The first error ends the iteration. Its end, however it comes, cancels the
+        calls that have not ended; `contextlib.aclosing` makes a `break` its end.
+        """
+        return self._aimap(func, iterable, chunksize, True, options)
+
+    def aimap_unordered(
+        self, func: Callable[[S], R], iterable: Iterable[S] | AsyncIterable[S], chunksize: int = 1, **options: Any
+    ) -> AsyncGenerator[R, None]:
+        """As `aimap`, but the values come in the order in which they are ready."""
+        return self._aimap(func, iterable, chunksize, False, options)
 
     # The end
 
@@ -374,6 +410,16 @@ class Pool:
         if self._state != RUN:
             raise ValueError("Pool not running")
 
+    def _is_usable(self) -> bool:
+        """Whether calls can still be done."""
+        return self._state == RUN and self._crew._broken is None
+
+    def _expect(self, result: ApplyResult[Any]) -> None:
+        if result._is_called_back:
+            self._crew.expect_now()
+        else:
+            self._crew.expect()
+
     def _value_of(self, result: ApplyResult[R]) -> R:
         """Wait for what nobody else can be waiting for: if that is interrupted, what is pending of it is not run."""
         try:
@@ -382,6 +428,21 @@ class Pool:
             if not result._is_ready:
                 self._crew.give_up(result)
             raise
+
+    def _aimap(
+        self,
+        func: Callable[[S], R],
+        iterable: Iterable[S] | AsyncIterable[S],
+        chunksize: int,
+        ordered: bool,
+        options: dict[str, Any],
+    ) -> AsyncGenerator[R, None]:
+        from shoal import _pool_asyncio
+
+        self._check_running()
+        if chunksize < 1:
+            raise ValueError(f"Chunksize must be 1+, not {chunksize}")
+        return _pool_asyncio.imap(self, func, iterable, chunksize, ordered, max(256, 8 * self._processes), options)
 
 
 def _default_context() -> Any:

@@ -1,11 +1,11 @@
-"""Run CPython's own tests of multiprocessing under `python -m shoal`, and compare with what docs/conformance.md says.
+"""Run CPython's own tests of multiprocessing and executors under `python -m shoal`, and compare with the page.
 
     run.py [--all] --python 3.11=PATH [--python ...] --results FOLDER
 
-PATH is a Python that has shoal installed; its tests are those of its own standard library, unmodified. The page names
-each test that fails, with the reason. It is an error if another one fails, and also if one of those does not. Without
---all, start methods other than fork get only the tests that are about queues and processes. FOLDER gets a report and a
-log for each process that ran tests, and junit.xml.
+PATH is a Python that has shoal installed; its tests are those of its own standard library, unmodified. The page,
+docs/conformance.md, names each test that fails, with the reason. It is an error if another one fails, and also if one
+of those does not. Without --all, start methods other than fork get only the tests that are about queues, processes,
+pools and executors. FOLDER gets a report and a log for each process that ran tests, and junit.xml.
 
 As with CPython's own runner, a test that fails gets a second chance, alone: many of them depend on the time that
 things take, which a busy machine stretches.
@@ -33,6 +33,17 @@ SUITE = HERE / "suite.py"
 
 TESTS = "_test_multiprocessing"
 TESTS_OF_MAIN = "test_multiprocessing_main_handling"
+TESTS_OF_EXECUTORS = "test_concurrent_futures"
+# The same with the executor of shoal.futures, but for those that look inside, and those that expect what is different.
+TESTS_OF_OWN_EXECUTOR = "test_concurrent_futures=shoal"
+OTHERWISE = r"""^(?!.*FailingInitializer|.*\.test_(
+    killed_child | max_tasks_per_child | traceback | python_finalization_error | del_shutdown | shutdown_no_wait |
+    processes_terminate | cancel_futures | error_at_task_unpickle | error_during_result_pickle_on_worker |
+    error_during_result_unpickle_in_result_handler | exit_during_func_exec_on_worker |
+    exit_during_result_pickle_on_worker | exit_during_result_unpickle_in_result_handler | shutdown_deadlock_pickle |
+    idle_process_reuse_.* | gh105829_.*
+)$)"""
+OTHERWISE = re.sub(r"\s", "", OTHERWISE)
 
 # What is in the names of the tests, in four parts as CPython itself divides them.
 PARTS = {
@@ -41,8 +52,10 @@ PARTS = {
     "threads": (TESTS, "^WithThreads"),
     "others": (TESTS, "^(?!With)"),
     "main": (TESTS_OF_MAIN, ""),
+    "executor": (TESTS_OF_EXECUTORS, ""),
+    "own_executor": (TESTS_OF_OWN_EXECUTOR, OTHERWISE),
 }
-# Those of queues, and others that pass queues to processes; and those of processes themselves.
+# Those of queues, and others that pass queues to processes; those of processes themselves; and those of pools.
 QUICK_PARTS = {
     "queues": (TESTS, "Queue|TestStartMethod|TestSyncManagerTypes"),
     "starts": (
@@ -50,7 +63,10 @@ QUICK_PARTS = {
         r"^WithProcessesTest(Process|SubclassingProcess|AtExit)\."
         r"|^Test(Wait|Flags|CloseFds|StdinBadfiledescriptor|NoForkBomb)\.",
     ),
+    "pools": (TESTS, "^(WithProcesses)?TestPool"),
     "main": (TESTS_OF_MAIN, ""),
+    "executor": (TESTS_OF_EXECUTORS, ""),
+    "own_executor": (TESTS_OF_OWN_EXECUTOR, OTHERWISE),
 }
 
 # More than there are cores, because the tests mostly wait.
@@ -95,11 +111,15 @@ class KnownFailure:
     methods: str
     reason: str
 
+    @property
+    def module(self):
+        return TESTS_OF_EXECUTORS if self.test.startswith("ProcessPool") else TESTS
+
     def is_among(self, part):
         def listed(word, words):
             return words == "all" or word in words.split(", ")
 
-        in_part = re.search(part.pattern, self.test) is not None and part.module == TESTS
+        in_part = re.search(part.pattern, self.test) is not None and part.module == self.module
         return in_part and listed(part.version, self.versions) and listed(part.method, self.methods)
 
 
@@ -126,9 +146,10 @@ def known_failures():
     return [KnownFailure(*(cell.strip(" `") for cell in row.strip("|").split("|"))) for row in rows]
 
 
-def has_tests(python):
-    """Whether the tests are installed with that interpreter; some distributions leave them out."""
-    probe = "import sys; from importlib.util import find_spec; sys.exit(not find_spec('test._test_multiprocessing'))"
+def has_tests(python, module):
+    """Whether these tests are installed with that interpreter; some distributions leave them out."""
+    name = f"test.{module.partition('=')[0]}"
+    probe = f"import sys; from importlib.util import find_spec; sys.exit(not find_spec({name!r}))"
     return subprocess.run([python, "-c", probe], timeout=60, check=False, stderr=subprocess.DEVNULL).returncode == 0
 
 
@@ -206,12 +227,18 @@ def parts_to_run(pythons, everything):
     """List them, for each (version, path of the interpreter)."""
     parts = []
     for version, python in pythons:
-        if not has_tests(python):
-            print(f"CPython {version} skipped: its standard library is installed without its tests", flush=True)
-            continue
+        modules = {module for module, _ in PARTS.values()}
+        installed = {module for module in modules if has_tests(python, module)}
+        missing = modules - installed
+        if missing:
+            print(f"CPython {version} is installed without {', '.join(sorted(missing))}: not run", flush=True)
         for method in ("fork", "spawn", "forkserver"):
             wanted = PARTS if everything or method == "fork" else QUICK_PARTS
-            parts += [Part(version, python, method, name, *tests) for name, tests in wanted.items()]
+            parts += [
+                Part(version, python, method, name, module, pattern)
+                for name, (module, pattern) in wanted.items()
+                if module in installed
+            ]
     return parts
 
 

@@ -3,8 +3,9 @@
     python -m shoal suite.py MODULE START_METHOD PATTERN REPORT
 
 Runs those tests of MODULE, in this interpreter's package `test`, in whose name, which is Class.method, the regular
-expression PATTERN is found. It is _test_multiprocessing, or test_multiprocessing_main_handling: then the programs that
-the tests run are run by `python -m shoal` too.
+expression PATTERN is found. It is _test_multiprocessing; or test_multiprocessing_main_handling: then the programs that
+the tests run are run by `python -m shoal` too; or test_concurrent_futures, of which the tests of processes are run.
+With `=shoal` after that name, their executor is that of shoal.futures.
 
 Writes to REPORT, a line of JSON each: the names of the tests, then for each test its name as it begins, and how it
 ended. Tests that REPORT tells of already are not run: after one that took the whole process with it, the same command
@@ -16,6 +17,7 @@ import importlib
 import json
 import multiprocessing
 import os
+import pkgutil
 import re
 import sys
 import traceback
@@ -25,9 +27,25 @@ from test import support
 
 # Children that start with a fresh interpreter run this file too, with the same arguments, and find the classes here.
 _, MODULE, START_METHOD, PATTERN, REPORT = sys.argv
+MODULE, _, EXECUTOR = MODULE.partition("=")
+if EXECUTOR:
+    import concurrent.futures
+
+    import shoal.futures
+
+    concurrent.futures.ProcessPoolExecutor = shoal.futures.ProcessPoolExecutor
 tests = importlib.import_module(f"test.{MODULE}")
 if MODULE == "_test_multiprocessing":
     tests.install_tests_in_module_dict(globals(), START_METHOD)
+elif MODULE == "test_concurrent_futures":
+    # One file up to Python 3.11, a package since.
+    names = [found.name for found in pkgutil.iter_modules(getattr(tests, "__path__", ()))]
+    for module in [tests, *(importlib.import_module(f"{tests.__name__}.{name}") for name in names)]:
+        globals().update(
+            (name, each) for name, each in vars(module).items() if getattr(each, "ctx", "") == START_METHOD
+        )
+    # The thread that hands out what travels in queues lives to the end; no test is to take it for one that it left.
+    multiprocessing.SimpleQueue().put(multiprocessing.Lock())
 else:
     globals().update(
         (name, each) for name, each in vars(tests).items() if getattr(each, "start_method", "") == START_METHOD

@@ -130,6 +130,37 @@ def test_asyncio_jobs_are_done_while_the_loop_runs(run: Callable[..., Any]) -> N
     assert ended.out.startswith("300 powers of 3; the largest sum of digits is 720, of 3**288\n"), ended
 
 
+def test_the_executor_s_example_loses_only_the_calls_whose_workers_die(run: Callable[..., Any]) -> None:
+    ended = run(str(EXAMPLES / "executor_jobs.py"), "3000")
+    assert (ended.status, ended.err) == (0, ""), ended
+    assert ended.out.splitlines() == [
+        "430 primes up to 3000; calls that were lost: [1000, 2000, 3000]",
+        "[0, 1, 4, 9, 16] of an endless map",
+    ]
+
+
+def test_the_pool_works_for_an_event_loop(run: Callable[..., Any]) -> None:
+    ended = run(str(EXAMPLES / "asyncio_pool.py"))
+    assert (ended.status, ended.err) == (0, ""), ended
+    most, first, over, on = ended.out.splitlines()
+    assert most == "up to 1000, 871 takes the most steps: 178"
+    assert first == "6171 is the first that takes more than 250 steps"
+    assert over.startswith("an hour of sleep was ended within")
+    assert on == "the pool goes on: 111"
+
+
+def test_the_kept_pool_counts_primes(run: Callable[..., Any]) -> None:
+    ended = run(str(EXAMPLES / "kept_pool.py"))
+    assert (ended.status, ended.err) == (0, ""), ended
+    assert [int(line.split()[0]) for line in ended.out.splitlines()[:-1]] == [25, 21, 16, 16, 17]
+
+
+def test_joblib_s_example_runs_on_shoal(run: Callable[..., Any]) -> None:
+    ended = run(str(EXAMPLES / "joblib_jobs.py"))
+    assert (ended.status, ended.err) == (0, ""), ended
+    assert ended.out == "10000 lines, 70000 words, 278890 letters\n"
+
+
 def test_the_accounts_are_right_though_their_lock_s_holder_was_killed(run: Callable[..., Any]) -> None:
     ended = run(str(EXAMPLES / "killed_holder.py"))
     assert ended.status == 0, ended
