@@ -2,12 +2,13 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup build demo test chaos conformance model bench lint format sanitize clean distclean
+.PHONY: help setup build demo test chaos soak conformance model bench lint format sanitize clean distclean
 
 help:
 	@echo "make demo                   count what is in the standard library's source, with multiprocessing and with Shoal"
 	@echo "make test                   build everything and run all tests, the Python ones in every CPython found"
-	@echo "make chaos [ONLY=filter]    kill processes at every instruction, and at ten thousand random ones"
+	@echo "make chaos [ONLY=filter]    kill processes at every instruction, and at ten thousand random ones; and workers of a pool"
+	@echo "make soak [DURATION=600]    use pools in every way for so many seconds, and see whether anything grows"
 	@echo "make conformance            run all of CPython's own tests of multiprocessing, with every start method"
 	@echo "make model [ONLY=prefix]    check models of the protocols of queues and locks, in every order of steps, with SPIN"
 	@echo "make bench [ONLY=prefix]    measure beside other libraries, into bench/results.json"
@@ -32,6 +33,9 @@ test: setup
 
 chaos: setup
 	@scripts/chaos '$(ONLY)'
+
+soak: setup
+	@scripts/soak '$(DURATION)'
 
 conformance: setup
 	@.venv/bin/python scripts/test.py --only package --only conformance --all-conformance

@@ -16,6 +16,7 @@ ATOMIC = "atomic_queue"
 ROBUST = "robust pthread_mutex_t"
 
 MEGABYTES = Unit("MB", Kind.AMOUNT)
+TASKS = Unit("tasks/s")
 PERCENT = Unit("%", Kind.AMOUNT)
 MILLISECONDS = Unit("ms", Kind.AMOUNT, 1e3)
 GIGABYTES = Unit("GB/s", scale=MIB / 1e9)
@@ -194,6 +195,14 @@ def process_cases(programs: Programs) -> Iterator[Case]:
     )
 
 
+def pool_cases(programs: Programs) -> Iterator[Case]:
+    # Tasks that do nothing, in two workers; and with one, how soon it begins.
+    for what, limit in (("map", 2_000_000.0), ("one_by_one", 500_000.0)):
+        yield Case(f"pool.cpp.{what}", TASKS, programs.contestant(SUBJECT, "pool", what), limit=limit)
+    yield Case("pool.cpp.dispatch", names.MICROSECONDS, programs.contestant(SUBJECT, "pool", "dispatch"), limit=2.0)
+    yield Case("pool.cpp.round_trip", names.MICROSECONDS, programs.contestant(SUBJECT, "pool", "round_trip"))
+
+
 def cpp_cases(folder: Path) -> Iterator[Case]:
     programs = Programs(folder)
     yield from throughput_cases(programs)
@@ -202,3 +211,4 @@ def cpp_cases(folder: Path) -> Iterator[Case]:
     yield from cost_cases(programs)
     yield from lock_cases(programs)
     yield from process_cases(programs)
+    yield from pool_cases(programs)

@@ -13,6 +13,13 @@ from names import ITEMS, KIB, MIB, SUBJECT
 
 STANDARD = "multiprocessing"
 FASTER_FIFO = "faster-fifo"
+EXECUTORS = "concurrent.futures"
+SERIAL = "serial"
+
+# The same for all: each file takes another time.
+FILES_OF_JOB = 800
+# A pool by spawn takes half a second.
+POOLS_STARTED = 8
 
 TASKS = Unit("tasks/s")
 CALLS = Unit("calls/s")
@@ -119,13 +126,30 @@ def sync_cases() -> Iterator[Case]:
         yield Case(f"sync.python.{what}.hand_over", names.MICROSECONDS, subject, peers, beside_standard(1.5))
 
 
-def other_cases() -> Iterator[Case]:
-    for name, program, argument, unit in (
-        ("pool.python.map.chunk1", "pool_map.py", "1", TASKS),
-        ("pool.python.map.default", "pool_map.py", "default", TASKS),
+def pool_cases() -> Iterator[Case]:
+    peers = (STANDARD, EXECUTORS, "loky", "mpire", "joblib", "ray", "dragonhpc")
+    submitting = [name for name in peers if name != "joblib"]  # which has no single calls
+    for name, shape, target, beside in (
+        ("map.chunk1", "map", 10.0, peers),
+        ("map.default", "default", 1.0, peers),
+        ("imap_unordered.chunk1", "unordered", 10.0, peers),
+        ("apply_async", "submit", 8.0, submitting),
+        ("numpy1MB", "array", 15.0, peers),
     ):
-        subject, *peers = contestants(program, argument, peers=(STANDARD,))
-        yield Case(name, unit, subject, peers)
+        subject, *others = contestants("pool_tasks.py", shape, peers=beside)
+        yield Case(f"pool.python.{name}", TASKS, subject, others, beside_standard(target))
+    subject, *others = contestants("pool_tasks.py", "apply", peers=submitting)
+    yield Case("pool.python.apply", names.MICROSECONDS, subject, others, beside_standard(5.0))
+
+    for method, target in (("fork", 1.2), ("forkserver", 2.0), ("spawn", 1.5)):
+        subject, *others = contestants("pool_start.py", method, peers=(STANDARD, EXECUTORS))
+        name = f"pool.python.first_result.{method}"
+        targets = beside_standard(target)
+        yield Case(name, names.MICROSECONDS, subject, others, targets, count=POOLS_STARTED)
+
+    subject, *others = contestants("pool_job.py", peers=(SERIAL, *peers))
+    targets = {SERIAL: 1.9, **dict.fromkeys(peers, 1.0)}
+    yield Case("pool.python.job", Unit("files/s"), subject, others, targets, count=FILES_OF_JOB, most_runs=5)
 
 
 def process_cases() -> Iterator[Case]:
@@ -146,4 +170,4 @@ def python_cases() -> Iterator[Case]:
     yield from queue_cost_cases()
     yield from sync_cases()
     yield from process_cases()
-    yield from other_cases()
+    yield from pool_cases()

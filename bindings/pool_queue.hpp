@@ -3,6 +3,7 @@
 #include <Python.h>
 #include <nanobind/nanobind.h>
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -53,7 +54,8 @@ struct sent_function {
 /// are of; the worker's runs them. Needs the GIL, which calls that wait release.
 class pool_queue {
  public:
-  /// Less than a queue keeps of its memory when it is idle: making pages anew takes longer than copying what is in them.
+  /// Less than a queue keeps of its memory when it is idle: making pages anew takes longer than copying what is in
+  /// them.
   static constexpr std::size_t most_in_flight = 16 << 20;
 
   explicit pool_queue(work_queue queue) : queue_(std::move(queue)) {}
@@ -72,13 +74,27 @@ class pool_queue {
   bool submit_items(const nanobind::object& job, call_kind kind, nanobind::handle function,
                     const nanobind::object& items, std::size_t chunk_size, std::size_t most, bool at_once);
 
-  /// Receives outcomes and delivers them, until `awaited` is ready, a worker's loss has come out, wake() was called, or
-  /// the time is over; without `awaited` also until somebody attends. Only one thread at a time.
-  /// @return the slots of lost workers.
-  std::vector<std::size_t> receive(nanobind::handle awaited, deadline until);
+  // One thread at a time receives, for all. What it has to hold meanwhile is held here and not in Python, where a
+  // signal handler may raise between any two steps.
 
-  /// Lets receive() return.
+  /// Waits until `job` is ready or the time is over; receives unless another thread does.
+  void wait_for(nanobind::handle job, deadline until);
+
+  /// Receives for jobs that no thread waits for, until somebody waits, nothing is expected, or wake() was called.
+  void receive_unattended();
+
+  /// Receives what is there, unless another thread does anyway.
+  void look();
+
+  /// Lets whoever waits look again.
   void wake();
+
+  /// Has the supervisor see to it that somebody receives, unless it was asked to already: then `watching` is set.
+  void expect() noexcept;
+
+  /// The slots of workers whose loss has come out, after everything that they had finished. When one does, the bell
+  /// rings.
+  [[nodiscard]] std::vector<std::size_t> take_lost() { return std::exchange(lost_, {}); }
 
   /// Says that the worker in `slot` has ended; see work_queue.
   void lost(std::size_t slot);
@@ -114,14 +130,12 @@ class pool_queue {
   /// Task `index` of `job` has failed, and nothing else will be heard of it.
   void fail(const nanobind::object& job, std::size_t index, const nanobind::object& error);
 
-  void attend() noexcept { ++attending_; }
-  /// @return whether nobody is left who would receive what is expected
-  bool leave() noexcept { return --attending_ == 0 && expects_something(); }
-  [[nodiscard]] int attending() const noexcept { return attending_; }  ///< threads that wait for a job, or are about to
+  [[nodiscard]] int attending() const noexcept { return attending_; }  ///< threads that wait for a job
 
-  int followers = 0;          ///< of them, those that wait for the one that receives
-  nanobind::object crew;      ///< is told: _called_back(job), _retry(job, index, error), _some_ended(), _some_room(),
-                              ///< _sendable(function), _by_value(object, error)
+  int bell = -1;          ///< an eventfd that the supervisor waits for
+  bool watching = false;  ///< it will see that somebody receives
+  nanobind::object crew;  ///< is told: _called_back(job), _retry(job, index, error), _some_room(), _sendable(function),
+                          ///< _by_value(object, error)
 
   // The worker.
 
@@ -148,6 +162,12 @@ class pool_queue {
   sent_function function_to_send(nanobind::handle function);
   static task_trailer trailer_for(const pool_job& job, const sent_function& function, call_kind kind);
 
+  class attendance;
+  class reception;
+  bool receive(const pool_job* awaited, deadline until);
+  bool follow(deadline until);
+  void tell_followers() noexcept;
+  void ring() const noexcept;
   void deliver_batch();
   void deliver(const outcome& received);
   [[nodiscard]] nanobind::object decode(const outcome& received, bool& ok);
@@ -176,16 +196,19 @@ class pool_queue {
   }
 
   int attending_ = 0;
+  bool receiving_ = false;                  // somebody is
+  int followers_ = 0;                       // threads that wait for that one,
+  std::atomic<std::uint32_t> changes_{};    // asleep on this word
   std::vector<nanobind::object> unneeded_;  // pools of jobs that have ended: dropped where anything may happen
   bool closing_ = false;
   bool some_ended_ = false;
 
   outcome_batch batch_;
-  std::size_t delivered_ = 0;                  // of the batch
-  std::vector<nanobind::object> progressing_;  // jobs whose progress is to be told
-  std::vector<nanobind::object> watched_;      // jobs that have ended, which is to be told
+  std::size_t delivered_ = 0;                                   // of the batch
+  std::vector<nanobind::object> progressing_;                   // jobs whose progress is to be told
+  std::vector<nanobind::object> watched_;                       // jobs that have ended, which is to be told
   std::uint64_t interrupted_ = static_cast<std::uint64_t>(-1);  // the ticket at which decoding was
-  std::size_t notices_ = 0;                    // of lost workers, that have not come out
+  std::size_t notices_ = 0;                                     // of lost workers, that have not come out
   std::vector<std::size_t> lost_;
   bool woken_ = false;
 

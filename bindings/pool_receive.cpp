@@ -2,12 +2,15 @@
 
 #include <Python.h>
 #include <nanobind/nanobind.h>
+#include <sys/eventfd.h>
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "codec.hpp"
 #include "errors.hpp"
+#include "os/futex.hpp"
 #include "pool_queue.hpp"
 #include "shoal/error.hpp"
 
@@ -20,24 +23,85 @@ constexpr std::size_t most_outcomes = 256;  // are received together
 
 }  // namespace
 
-std::vector<std::size_t> pool_queue::receive(nb::handle awaited, deadline until) {
-  const pool_job* const job = awaited.is_none() ? nullptr : &job_of(awaited);
+/// A thread that waits for a job.
+class pool_queue::attendance {
+ public:
+  explicit attendance(pool_queue& queue) : queue_(queue) { ++queue_.attending_; }
+  attendance(const attendance&) = delete;
+  attendance& operator=(const attendance&) = delete;
+  ~attendance() {
+    if (--queue_.attending_ == 0 && queue_.expects_something()) {
+      queue_.expect();
+    }
+  }
+
+ private:
+  pool_queue& queue_;
+};
+
+/// The thread that receives.
+class pool_queue::reception {
+ public:
+  explicit reception(pool_queue& queue) : queue_(queue) { queue_.receiving_ = true; }
+  reception(const reception&) = delete;
+  reception& operator=(const reception&) = delete;
+  ~reception() {
+    queue_.receiving_ = false;
+    queue_.tell_followers();
+  }
+
+ private:
+  pool_queue& queue_;
+};
+
+void pool_queue::wait_for(nb::handle job, deadline until) {
+  const pool_job& awaited = job_of(job);
+  const attendance here(*this);
+  bool in_time = true;
+  while (in_time && !awaited.is_ready()) {
+    if (receiving_) {
+      in_time = follow(until);
+    } else {
+      const reception mine(*this);
+      in_time = receive(&awaited, until);
+    }
+  }
+}
+
+void pool_queue::receive_unattended() {
+  if (receiving_) {
+    (void)follow(forever);
+  } else {
+    const reception mine(*this);
+    (void)receive(nullptr, forever);
+  }
+}
+
+void pool_queue::look() {
+  if (!receiving_) {
+    const reception mine(*this);
+    (void)receive(nullptr, no_waiting);
+  }
+}
+
+// @return false if the time is over.
+bool pool_queue::receive(const pool_job* awaited, deadline until) {
   for (;;) {
     deliver_batch();
     tell();
     // What dies with a pool, and may call this one: after everything else.
     std::vector<nb::object> unneeded = std::exchange(unneeded_, {});
     unneeded.clear();
-    if (std::exchange(some_ended_, false) && followers > 0) {
-      crew.attr("_some_ended")();
+    if (std::exchange(some_ended_, false)) {
+      tell_followers();
     }
     if (room_wanted_ && has_room()) {
       room_wanted_ = false;
       crew.attr("_some_room")();
     }
-    const bool enough = job != nullptr ? job->is_ready() : attending_ > 0 || !expects_something();
-    if (enough || std::exchange(woken_, false) || !lost_.empty()) {
-      return std::exchange(lost_, {});
+    const bool enough = awaited != nullptr ? awaited->is_ready() : attending_ > 0 || !expects_something();
+    if (std::exchange(woken_, false) || enough) {
+      return true;
     }
     delivered_ = 0;
     queue_status status = queue_.next(batch_, most_outcomes, no_waiting);
@@ -45,8 +109,44 @@ std::vector<std::size_t> pool_queue::receive(nb::handle awaited, deadline until)
       status = wait_for_queue([&](deadline limit) { return queue_.next(batch_, most_outcomes, limit); }, until);
     }
     if (status != queue_status::ok) {
-      return {};
+      return false;
     }
+  }
+}
+
+// Waits until something has changed for threads that would receive. @return false if the time is over.
+bool pool_queue::follow(deadline until) {
+  const std::uint32_t seen = changes_.load(std::memory_order_relaxed);
+  os::futex_result result{};
+  ++followers_;
+  {
+    const released_gil released;
+    result = os::futex_wait(changes_, seen, until);
+  }
+  --followers_;
+  if (result == os::futex_result::interrupted) {
+    run_signal_handlers();
+  }
+  return result != os::futex_result::timed_out;
+}
+
+void pool_queue::tell_followers() noexcept {
+  if (followers_ > 0) {
+    changes_.fetch_add(1, std::memory_order_relaxed);
+    os::futex_wake(changes_, std::numeric_limits<int>::max());
+  }
+}
+
+void pool_queue::expect() noexcept {
+  if (!watching) {
+    watching = true;
+    ring();
+  }
+}
+
+void pool_queue::ring() const noexcept {
+  if (bell >= 0) {
+    (void)::eventfd_write(bell, 1);
   }
 }
 
@@ -67,6 +167,7 @@ void pool_queue::deliver_batch() {
         } else {
           --notices_;
           lost_.push_back(next.slot);
+          ring();
         }
         break;
     }
@@ -209,8 +310,11 @@ void pool_queue::lost(std::size_t slot) {
 
 // The last slot belongs to no worker: its "death" only lets receive() return.
 void pool_queue::wake() {
-  const released_gil released;
-  queue_.lost(queue_.slots() - 1);
+  tell_followers();
+  if (receiving_) {
+    const released_gil released;
+    queue_.lost(queue_.slots() - 1);
+  }
 }
 
 pool_queue::task_entry* pool_queue::find(std::uint64_t ticket) {

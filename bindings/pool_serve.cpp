@@ -134,7 +134,8 @@ nb::object pool_queue::call(std::size_t slot, taken_task& task) {
                                           " bytes came out of a pool's queue whose function has " +
                                           std::to_string(trailer.function_size));
   }
-  if ((trailer.flags & task_trailer::timed) != 0) {
+  const bool timed = (trailer.flags & task_trailer::timed) != 0;
+  if (timed) {
     queue_.tell_begin(slot);
   }
   const std::size_t size = all.size() - sizeof trailer - trailer.function_size;
@@ -142,6 +143,9 @@ nb::object pool_queue::call(std::size_t slot, taken_task& task) {
       received_function(all.subspan(size, trailer.function_size), (trailer.flags & task_trailer::keep_function) != 0);
   const nb::object sent = task.record().in_place() ? decode_borrowed(std::move(task.record()), size)
                                                    : decode_object(task.tag(), all.first(size));
+  if (timed) {
+    queue_.tell_begin(slot);  // again: what reading it took, say imports in a new worker, is not the function's time
+  }
   switch (trailer.kind) {
     case call_kind::call:
       return checked(PyObject_Call(function.ptr(), nb::object(sent[0]).ptr(), nb::object(sent[1]).ptr()));

@@ -96,11 +96,15 @@ void bind_work_queue(nb::module_& module) {
              return self.submit_items(job, static_cast<call_kind>(kind), function, items, chunk_size, most, at_once);
            })
       .def(
-          "receive",
-          [](pool_queue& self, nb::handle awaited, std::optional<double> timeout) {
-            return self.receive(awaited, deadline_of(timeout));
+          "wait_for",
+          [](pool_queue& self, nb::handle job, std::optional<double> timeout) {
+            self.wait_for(job, deadline_of(timeout));
           },
-          nb::arg("awaited").none(), nb::arg("timeout").none())
+          nb::arg("job"), nb::arg("timeout").none())
+      .def("receive_unattended", &pool_queue::receive_unattended)
+      .def("look", &pool_queue::look)
+      .def("expect", &pool_queue::expect)
+      .def("take_lost", &pool_queue::take_lost)
       .def("wake", &pool_queue::wake)
       .def("lost", &pool_queue::lost)
       .def("reclaim", [](pool_queue& self, std::size_t slot) { return self.native().reclaim(slot); })
@@ -123,11 +127,10 @@ void bind_work_queue(nb::module_& module) {
       .def_prop_ro("expects_something", &pool_queue::expects_something)
       .def_prop_ro("is_full", &pool_queue::is_full)
       .def_prop_ro("attending", &pool_queue::attending)
-      .def("attend", &pool_queue::attend)
-      .def("leave", &pool_queue::leave)
       .def("fail", &pool_queue::fail)
       .def("notice_room", &pool_queue::notice_room)
-      .def_rw("followers", &pool_queue::followers)
+      .def_rw("bell", &pool_queue::bell)
+      .def_rw("watching", &pool_queue::watching)
       .def_rw("crew", &pool_queue::crew, nb::arg().none());
 }
 

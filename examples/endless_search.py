@@ -2,8 +2,8 @@
 
     python examples/endless_search.py [HOW_MANY]
 
-`imap` takes its input from a generator that never ends. It holds a bounded number of items at any time, so memory does
-not grow, and the search stops when enough was found. The progress is shown on stderr: by tqdm where it is installed.
+`imap` takes its input from a generator that never ends. It reads only so many chunks ahead of what was taken from its
+results, so memory does not grow, and the search stops when enough was found. The progress is shown on stderr: by tqdm where it is installed.
 """
 
 import itertools
@@ -27,7 +27,7 @@ def prime_or_none(number):
 
 def main(how_many):
     with shoal.Pool(2) as pool:
-        tested = pool.imap(prime_or_none, candidates(), chunksize=10, progress=True)
+        tested = pool.imap(prime_or_none, candidates(), chunksize=10, buffersize=20, progress=True)
         primes = list(itertools.islice(filter(None, tested), how_many))
     print(f"the first primes after a thousand million: {', '.join(map(str, primes))}")
     print(f"{produced} candidates were produced", file=sys.stderr)

@@ -73,7 +73,7 @@ struct slot_account {
   std::optional<std::uint64_t> running;           ///< the ticket of the task being run
   std::chrono::steady_clock::time_point since{};  ///< when it was begun, if its worker said so; else zero
   std::uint64_t finished = 0;                     ///< tasks
-  std::chrono::nanoseconds idle{};                ///< time spent waiting for tasks, but for the wait going on
+  std::chrono::nanoseconds idle{};                ///< time spent waiting for tasks, until now
   std::uint64_t bytes_in = 0;                     ///< of tasks taken
   std::uint64_t bytes_out = 0;                    ///< of outcomes sent
 };

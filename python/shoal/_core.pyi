@@ -455,26 +455,31 @@ class WorkQueue:
         there may be more. Raises what `items` raises.
         """
 
-    def receive(self, awaited: PoolJob | None, timeout: float | None) -> list[int]:
-        """Owner, one thread at a time: deliver outcomes until `awaited` is ready, or the time is over.
+    def wait_for(self, job: PoolJob, timeout: float | None) -> None:
+        """Owner: wait until the job is ready or the time is over; meanwhile deliver outcomes, unless another does."""
 
-        It may return sooner; without `awaited` it does when nothing is expected or somebody attends. Return the slots
-        of workers whose loss has come out, after everything that they had finished.
-        """
+    def receive_unattended(self) -> None:
+        """Owner: deliver outcomes until some thread waits for a job, nothing is expected, or `wake`."""
+
+    def look(self) -> None:
+        """Owner: deliver what outcomes there are, unless another thread does."""
 
     def wake(self) -> None:
-        """Owner: let `receive` return."""
+        """Owner: let whoever waits look again."""
+    bell: int
+    """An eventfd for the supervisor; written to when a loss has come out, and by `expect`."""
+    watching: bool
+    """The supervisor was asked by `expect`, and has not yet seen to it."""
 
-    def attend(self) -> None:
-        """Owner: this thread waits for a job now."""
+    def expect(self) -> None:
+        """Owner: ask the supervisor to see to it that somebody receives."""
 
-    def leave(self) -> bool:
-        """Owner: it does not any more. Return whether outcomes are expected and nobody waits."""
+    def take_lost(self) -> list[int]:
+        """Owner: the slots of workers whose loss has come out, after everything that they had finished."""
 
     @property
-    def attending(self) -> int: ...
-    followers: int
-    """Threads that are told by `_some_ended` when jobs have ended."""
+    def attending(self) -> int:
+        """Threads that wait for a job."""
 
     def fail(self, job: PoolJob, index: int, error: BaseException) -> None:
         """Owner: the task has failed, and nothing else will be heard of it."""
@@ -520,7 +525,7 @@ class WorkQueue:
         """Owner: tasks finished, seconds spent waiting for tasks, bytes of tasks, bytes of outcomes."""
 
     def lost(self, slot: int) -> None:
-        """Owner: the worker in this slot has died; `receive` will return it."""
+        """Owner: the worker in this slot has died; `take_lost` will return it."""
 
     def reclaim(self, slot: int) -> int | None:
         """Owner, after that: the ticket of the task the worker had taken and not finished. The slot is free then."""

@@ -12,10 +12,11 @@ import threading
 import time
 from queue import Empty
 
-from shoal import _insights, _stdlib
+from shoal import _stdlib
 from shoal._exit_codes import how_it_ended
 from shoal._functions import FunctionPickler
-from shoal._receiving import Receiver
+from shoal._receiving import ResultHandler
+from shoal._service import Service
 from shoal._time_limits import TimeLimits
 from shoal._worker import WorkQueue, run
 from shoal.errors import ProcessError, TaskTimeoutError, WorkerDied
@@ -23,9 +24,10 @@ from shoal.queues import SimpleQueue
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
+    from shoal._insights import Insights, WorkerInsight
     from shoal._results import ApplyResult, IMapIterator
     from shoal._worker_options import WorkerOptions
 
@@ -93,26 +95,27 @@ class Crew:
         self._functions = FunctionPickler(context.get_start_method())
         self._work = WorkQueue(size + 1)  # the last slot belongs to no worker: its "death" only wakes a receiver
         self._work.crew = self
-        self._receiver = Receiver(self._work, self._heard_of)
+        self._handler = ResultHandler(self._work)
+        self._room = threading.Condition()  # of the threads that make tasks
         self._reports: SimpleQueue[tuple[int, float, BaseException | None]] = SimpleQueue()
         self._ready: set[int] = set()  # pids of workers that have finished their initializer
-        self._services = [_insights.Service() for _ in range(size)]
+        self._failed_starts: dict[int, BaseException] = {}  # pids of those that have not -> what it raised
+        self._services = [Service() for _ in range(size)]
         self._stillborn = 0
         self._state = RUN
         self._broken: WorkerDied | None = None
-        self._gone: list[int] = []  # slots of workers whose loss has come out, to be buried
         self._vacant: dict[int, float] = {}  # slots that get a worker later -> when
         self._ends: dict[
             int, Exception
         ] = {}  # tickets of tasks whose worker is killed on purpose -> what they fail with
         self._limits = TimeLimits(self._work)
-        self._watching = False  # the supervisor will see that somebody receives,
-        self._patience_ends: float | None = None  # at this time
+        self._patience_ends: float | None = None  # when the supervisor sees that somebody receives, if it watches
         self._lock = threading.RLock()  # guards _state, and `workers` against being refilled after terminate()
         self.workers: list[Worker | None] = [None] * size
         self._bell = Bell()  # tells the supervisor to look again
+        self._work.bell = self._bell.fileno()
         self.supervisor = threading.Thread(target=self._supervise, name="PoolSupervisor", daemon=True)
-        self.result_handler = self._receiver.handler
+        self.result_handler = self._handler.thread
         try:
             for slot in range(size if first is None else first):
                 self._hire(slot)
@@ -120,7 +123,7 @@ class Crew:
             self.supervisor.start()
         except BaseException:
             self._state = TERMINATE
-            self._receiver.end()
+            self._handler.end()
             for worker in self._present():
                 worker.process.terminate()
             for worker in self._present():
@@ -169,31 +172,26 @@ class Crew:
 
     def wait_for_room(self, job: Any) -> None:
         """Wait until that is no more so, or `job` has ended."""
-        self._receiver.wait_for_room(job)
+        with self._room:
+            while self._work.notice_room() and not job._ended and self._state != TERMINATE:
+                self._room.wait()
 
     def wait_for(self, job: ApplyResult[Any] | IMapIterator[Any], timeout: float | None) -> None:
         """Wait until `job` is ready, at most `timeout` seconds."""
-        try:
-            deserted = self._receiver.wait_for(job, timeout)
-        except BaseException:
-            self.expect()
-            raise
-        if deserted:
-            self.expect()
+        self._work.wait_for(job, timeout)
 
     def look(self) -> None:
         """Deliver what outcomes there are."""
-        self._receiver.look()
+        self._work.look()
 
     def expect(self) -> None:
         """Something was submitted that nobody may be waiting for: soon somebody has to receive."""
-        if not self._watching and self._receiver.is_asleep:
-            self._watching = True
-            self._bell.ring()
+        if self._handler.is_asleep:
+            self._work.expect()
 
     def expect_now(self) -> None:
         """Something was submitted whose outcome is to be told: from now on somebody has to receive."""
-        self._receiver.wake()
+        self._handler.wake()
 
     def limit(self, job: Any, timeout: float) -> None:
         """The tasks of `job` may run for `timeout` seconds."""
@@ -251,7 +249,7 @@ class Crew:
                 self._state = CLOSE
         self._work.close_when_idle()
         self._bell.ring()
-        self._receiver.wake()
+        self._handler.wake()
 
     def terminate(self) -> None:
         """End now. Returns when all workers and threads have ended, but for the thread that calls."""
@@ -267,7 +265,7 @@ class Crew:
         self._dismiss()
         self._work.close()
         self._abort_all(ProcessError("the pool was terminated before this was done"))
-        self._receiver.end()
+        self._handler.end()
         self._let_waiters_look()
         for thread in (self.supervisor, self.result_handler):
             if thread is not threading.current_thread():
@@ -278,28 +276,29 @@ class Crew:
             feeder = getattr(job, "_feeder", None)
             if feeder is not None:
                 feeder.lift()  # whoever waits here takes no results
-        self._receiver.wake()
+        self._handler.wake()
         self.supervisor.join()
         self.result_handler.join()
         for worker in self._present():
             worker.process.join()
 
-    def insights(self) -> _insights.Insights:
+    def insights(self) -> Insights:
         """What the workers have done."""
-        now = time.monotonic()
+        from shoal import _insights
+
         with self._lock:
             self._read_reports()
-            return _insights.Insights(self._insight(slot, now) for slot in range(len(self.workers)))
+            return _insights.Insights(self._insight(slot, _insights.WorkerInsight) for slot in range(len(self.workers)))
 
-    def _insight(self, slot: int, now: float) -> _insights.WorkerInsight:
+    def _insight(self, slot: int, record: type[WorkerInsight]) -> WorkerInsight:
         tasks, idle, bytes_in, bytes_out = self._work.account(slot)
         service, worker = self._services[slot], self.workers[slot]
-        return _insights.WorkerInsight(
+        return record(
             worker=slot,
             pid=None if worker is None else worker.process.pid,
             restarts=max(0, service.starts - 1),
             tasks=tasks,
-            busy=max(0.0, service.length(now) - idle),
+            busy=max(0.0, service.length(time.monotonic()) - idle),
             idle=idle,
             startup=service.startup,
             bytes_in=bytes_in,
@@ -309,16 +308,14 @@ class Crew:
     # For the native part
 
     def _called_back(self, job: ApplyResult[Any]) -> None:
-        self._receiver.call_back(job)
+        self._handler.call_back(job)
 
     def _retry(self, job: Any, index: int, error: BaseException) -> bool:
         return job._retries is not None and job._retries.try_again(job, index, error)
 
-    def _some_ended(self) -> None:
-        self._receiver.tell_followers()
-
     def _some_room(self) -> None:
-        self._receiver.tell_room()
+        with self._room:
+            self._room.notify_all()
 
     def _by_value(self, what: Any, refusal: Exception) -> bytes:
         return self._functions.by_value(what, refusal)
@@ -393,7 +390,7 @@ class Crew:
             self._dismiss()
         if self._state != TERMINATE:
             self._abort_all(self._broken or ProcessError("the pool was closed before this was done"))
-            self._receiver.end()
+            self._handler.end()
             self._let_waiters_look()
 
     def _is_over(self) -> bool:
@@ -410,25 +407,26 @@ class Crew:
                 worker.reported = True
                 self._work.lost(worker.slot)
                 self._let_somebody_receive()
-        while self._gone and self._state != TERMINATE:
-            self._bury(self._gone.pop(0))
+        for slot in self._work.take_lost():
+            if self._state != TERMINATE:
+                self._bury(slot)
         now = time.monotonic()
         for slot in [slot for slot, when in self._vacant.items() if when <= now or not self._is_needed()]:
             del self._vacant[slot]
             self._replace(slot)
         for overdue in self._limits.overdue(worker.slot for worker in self._present()):
             self._kill(*overdue)
-        if self._watching:
+        if self._work.watching:
             if self._patience_ends is None:
                 self._patience_ends = now + UNATTENDED_SECONDS
             elif now >= self._patience_ends:
                 self._patience_ends = None
-                self._watching = False
+                self._work.watching = False
                 self._let_somebody_receive()
 
     def _let_somebody_receive(self) -> None:
         if not self._work.attending and self._work.expects_something:
-            self._receiver.wake()
+            self._handler.wake()
 
     def _seconds_to_next_look(self) -> float | None:
         looks = [when - time.monotonic() for when in self._vacant.values()]
@@ -439,15 +437,10 @@ class Crew:
             looks.append(limit)
         return max(0.0, min(looks)) if looks else None
 
-    def _heard_of(self, slots: Iterable[int]) -> None:
-        self._gone.extend(slots)
-        self._bell.ring()
-
     def _let_waiters_look(self) -> None:
         """Something has changed for jobs that a thread may be waiting for, otherwise than by an outcome."""
         self._work.wake()
-        self._receiver.tell_followers()
-        self._receiver.tell_room()
+        self._some_room()
 
     # Death
 
@@ -474,7 +467,8 @@ class Crew:
         process = worker.process
         process.join()
         pid, exitcode = process.pid, process.exitcode
-        initializer_error = self._read_reports().get(pid)
+        self._read_reports()
+        initializer_error = self._failed_starts.pop(pid, None)
         ticket = self._work.reclaim(slot)
         self._services[slot].end(time.monotonic())
         with self._lock:
@@ -493,20 +487,20 @@ class Crew:
         else:
             self._replace(slot)
 
-    def _read_reports(self) -> dict[int, BaseException]:
-        failed: dict[int, BaseException] = {}
-        by_pid = {worker.process.pid: worker.slot for worker in self._present()}
-        while True:
-            try:
-                pid, when, error = self._reports.get(False)
-            except Empty:
-                return failed
-            if error is not None:
-                failed[pid] = error
-            else:
+    def _read_reports(self) -> None:
+        with self._lock:
+            slots = {worker.process.pid: worker.slot for worker in self._present()}
+            while True:
+                try:
+                    pid, when, error = self._reports.get(False)
+                except Empty:
+                    return
+                if error is not None:
+                    self._failed_starts[pid] = error
+                    continue
                 self._ready.add(pid)
-                if pid in by_pid:
-                    self._services[by_pid[pid]].ready(when)
+                if pid in slots:
+                    self._services[slots[pid]].ready(when)
 
     def _fail(self, ticket: int, slot: int, pid: int, exitcode: int) -> None:
         found = self._work.entry(ticket, True)

@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from shoal._results import Job
 
 
+# Tasks that were made of items and are not in flight yet are fewer: they are sent together.
+_READ_AHEAD = 256
+
+
 class Retries:
     """How often a job's tasks are run again, on what errors, and what they were made of."""
 
@@ -32,7 +36,7 @@ class Retries:
 
         `in_flight` tells which tasks have no outcome; the others are forgotten as the work goes on.
         """
-        tidy_at = 1024
+        tidy_at = 4 * _READ_AHEAD
         for number, item in enumerate(items):
             index = number // chunksize
             if chunksize == 1:
@@ -40,9 +44,9 @@ class Retries:
             else:
                 self._sent.setdefault(index, []).append(item)
             if len(self._sent) > tidy_at:
-                wanted = {*in_flight(), index}
-                self._sent = {kept: sent for kept, sent in self._sent.items() if kept in wanted}
-                tidy_at = 1024 + 2 * len(self._sent)
+                wanted = {*in_flight(), *range(index - _READ_AHEAD, index + 1)}
+                self._sent = {kept: sent for kept, sent in list(self._sent.items()) if kept in wanted}
+                tidy_at = 4 * _READ_AHEAD + 2 * len(self._sent)
             yield item
 
     def try_again(self, job: Job, index: int, error: BaseException) -> bool:

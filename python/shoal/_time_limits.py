@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,12 +20,14 @@ class TimeLimits:
 
     def __init__(self, work: WorkQueue) -> None:
         self._work = work
+        self._lock = threading.Lock()
         self._limits: dict[int, float] = {}  # by the id of an open job
 
     def add(self, job: Any, seconds: float) -> None:
-        """Each task of `job` may run for so long."""
+        """Each task of `job`, which is open, may run for so long."""
         job._task_timeout = seconds
-        self._limits[id(job)] = seconds
+        with self._lock:
+            self._limits[id(job)] = seconds
 
     def seconds_to_next(self, slots: Iterable[int]) -> float | None:
         """For how long nothing can be overdue; None: for ever.
@@ -32,9 +36,10 @@ class TimeLimits:
         """
         if not self._limits:
             return None
-        still = {id(job) for job in self._work.open_jobs()}
-        self._limits = {job: limit for job, limit in list(self._limits.items()) if job in still}
-        wait = min(self._limits.values(), default=None)
+        with self._lock:
+            still = {id(job) for job in self._work.open_jobs()}
+            self._limits = {job: limit for job, limit in self._limits.items() if job in still}
+            wait = min(self._limits.values(), default=None)
         for _, job, _, seconds in self._running(slots):
             wait = min(wait or job._task_timeout, max(SHORTEST_LOOK, job._task_timeout - seconds))
         return wait

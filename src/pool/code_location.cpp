@@ -1,11 +1,13 @@
 #include "shoal/detail/code_location.hpp"
 
-#include <cstdio>
+#include <algorithm>
+#include <functional>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 
 #include "os/loaded_module.hpp"
-#include "shoal/error.hpp"
+#include "shoal/detail/program_code.hpp"
 
 namespace shoal::detail {
 namespace {
@@ -13,56 +15,68 @@ namespace {
 using os::find_module;
 using module = os::loaded_module;
 
-// FNV-1a: small, and good enough to tell the few modules apart that may ever lie at one address.
-class fingerprint {
- public:
-  void add(const void* data, std::size_t size) noexcept {
-    for (std::size_t i = 0; i < size; ++i) {
-      hash_ = (hash_ ^ static_cast<const unsigned char*>(data)[i]) * 0x100000001b3;
-    }
-  }
-  void add(std::string_view text) noexcept { add(text.data(), text.size()); }
-  void add(std::uintptr_t number) noexcept { add(&number, sizeof number); }
+std::string_view text_of(const_bytes bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
 
-  [[nodiscard]] std::uint64_t value() const noexcept { return hash_ | 1; }
-
- private:
-  std::uint64_t hash_ = 0xcbf29ce484222325;
+struct parts_of_name {
+  std::string_view path;  // empty: the executable
+  std::string_view build_id;
+  std::uint64_t offset;
 };
 
-std::uint64_t fingerprint_of(const module& loaded) {
-  fingerprint print;
-  print.add(loaded.base);
-  const std::string_view id = loaded.build_id();
-  print.add(id.empty() ? loaded.name : id);
-  return print.value();
+parts_of_name take_apart(const_bytes name) {
+  decoder in(name);
+  const std::string_view path = in.string();
+  const std::string_view build_id = text_of(in.binary());
+  return {path, build_id, in.unsigned_integer()};
 }
 
-std::string text_of(const void* address) {
-  char text[24];
-  std::snprintf(text, sizeof text, "%p", address);
-  return text;
+/// Whether what lies at `address` now is what `name` names. Takes no lock: one of the dynamic linker's, held by another
+/// thread while this process was forked, would never be released in it.
+bool is_there(const void* address, const parts_of_name& name) {
+  module loaded;
+  if (!find_module(address, loaded) || loaded.base + name.offset != reinterpret_cast<std::uintptr_t>(address)) {
+    return false;
+  }
+  return name.path.empty() ? loaded.name.empty() : !name.build_id.empty() && loaded.build_id() == name.build_id;
 }
+
+struct text_hash {
+  using is_transparent = void;
+  std::size_t operator()(std::string_view text) const noexcept { return std::hash<std::string_view>{}(text); }
+};
+
+// One for each thread, so that they need no lock. A program names few functions.
+thread_local std::unordered_map<const void*, encoder> names;
+thread_local std::unordered_map<std::string, const void*, text_hash, std::equal_to<>> found;
 
 }  // namespace
 
 code_location locate_code(const void* function) {
-  module loaded;
-  if (!find_module(function, loaded)) {
-    throw error(errc::unknown_function,
-                "the function at " + text_of(function) +
-                    " lies neither in the program nor in a shared library (null, or generated at run "
-                    "time?), so it cannot be named to a worker process.");
+  const auto known = names.find(function);
+  // The executable is never unloaded. Where a library was, another one may lie now.
+  if (known != names.end() && is_there(function, take_apart(known->second.bytes()))) {
+    return {function, known->second.bytes()};
   }
-  return {function, fingerprint_of(loaded)};
+  encoder name;
+  encode_code(name, function);
+  encoder& kept = names[function];
+  kept = std::move(name);
+  return {function, kept.bytes()};
 }
 
-const void* find_code(code_location location) {
-  module loaded;
-  if (!find_module(location.address, loaded) || fingerprint_of(loaded) != location.module) {
-    throw error(errc::unknown_function, text_of(location.address));
+const void* find_code(const code_location& location) {
+  const std::string_view name = text_of(location.name);
+  const auto known = found.find(name);
+  if (known != found.end() && is_there(known->second, take_apart(location.name))) {
+    return known->second;
   }
-  return location.address;
+  if (is_there(location.address, take_apart(location.name))) {
+    return location.address;
+  }
+  decoder in(location.name);
+  const void* const code = decode_code(in);
+  found.insert_or_assign(std::string(name), code);
+  return code;
 }
 
 }  // namespace shoal::detail

@@ -9,11 +9,9 @@
 #include <exception>
 #include <new>
 #include <system_error>
+#include <utility>
 
 #include "os/blocked_signals.hpp"
-#include "pool/worker.hpp"
-#include "shoal/die_with_parent.hpp"
-
 namespace shoal {
 namespace {
 
@@ -38,13 +36,14 @@ int milliseconds_until(deadline until) {
 }
 
 worker_end end_of(process& worker) {
-  worker_end end{.id = worker.id(), .status = {}, .how = {}};
+  worker_end end{.id = worker.id(), .status = {}, .how = {}, .initializer_failed = false};
   try {
     end.status = worker.join();
     end.how = to_string(*end.status);
   } catch (const remote_error& failure) {
     end.status = exit_status::exited_with(EXIT_FAILURE);
-    end.how = std::string("failed: ") + failure.what();
+    end.initializer_failed = failure.type() == "shoal::detail::initializer_failed";
+    end.how = "failed: " + (end.initializer_failed ? failure.message() : failure.what());
   } catch (const std::system_error&) {
     end.how = "ended, how is not known because the program ignores SIGCHLD";
   }
@@ -53,11 +52,16 @@ worker_end end_of(process& worker) {
 
 }  // namespace
 
-supervisor::supervisor(work_queue& work, std::size_t workers) : work_(work), slots_(workers) {
+supervisor::supervisor(work_queue& work, const pool_options& options, other_duty duty)
+    : work_(work),
+      options_(options),
+      method_(options.method.value_or(get_start_method())),
+      duty_(std::move(duty)),
+      slots_(work.slots()) {
   ::pthread_sigmask(SIG_SETMASK, nullptr, &signal_mask_);
   try {
-    for (std::size_t i = 0; i < workers; ++i) {
-      start(i);
+    for (std::size_t i = 0; i < slots_.size(); ++i) {
+      begin(i, make_worker(i));
     }
     const os::blocked_signals blocked;  // the thread shall handle none of the program's signals
     thread_ = std::thread(&supervisor::run, this);
@@ -74,23 +78,64 @@ supervisor::supervisor(work_queue& work, std::size_t workers) : work_(work), slo
 
 supervisor::~supervisor() { thread_.join(); }
 
-void supervisor::start(std::size_t index) {
+process supervisor::make_worker(std::size_t index) const {
+  const bool is_fork = method_ == start_method::fork;
+  const detail::worker_settings settings{.slot = index,
+                                         .max_tasks = options_.max_tasks_per_worker,
+                                         .max_memory = options_.max_memory.value_or(0),
+                                         .starter = ::getpid(),
+                                         .is_fork = is_fork,
+                                         .signal_mask = signal_mask_};
+  process_options options{.method = method_, .name = options_.name + "-" + std::to_string(index), .daemon = true};
+  if (!options_.cpu_affinity.empty()) {
+    options.cpu_affinity = options_.cpu_affinity[index % options_.cpu_affinity.size()];
+  }
+  options.nice = options_.nice;
+  options.max_memory = options_.max_memory;
+  return options_.initializer.start(options, work_, settings);
+}
+
+void supervisor::begin(std::size_t index, process made) {
   slot& chosen = slots_[index];
-  const pid_t parent = ::getpid();
-  chosen.worker = process([this, index, parent] {
-    ::pthread_sigmask(SIG_SETMASK, &signal_mask_, nullptr);
-    die_with_parent(parent);
-    work(work_, index);
-  });
+  chosen.worker = std::move(made);
   chosen.now = state::running;
-  chosen.proven = false;
   chosen.started = steady_clock::now();
 }
 
-void supervisor::worker_finished_something(std::size_t index) {
-  const std::lock_guard lock(mutex_);
-  slots_[index].proven = true;
-  ++progress_;
+// Not under the lock, for it may take long.
+void supervisor::start(std::size_t index, std::unique_lock<std::mutex>& lock) {
+  slot& chosen = slots_[index];
+  chosen.now = state::starting;
+  chosen.proven = false;
+  chosen.finished_before = work_.account(index).finished;
+  lock.unlock();
+  try {
+    process made = make_worker(index);
+    lock.lock();
+    begin(index, std::move(made));
+    if (killing_ || std::exchange(chosen.condemned, false)) {
+      chosen.worker.kill();
+    }
+  } catch (const std::exception& failure) {
+    if (!lock.owns_lock()) {
+      lock.lock();
+    }
+    chosen.now = state::waiting;
+    chosen.end = {.id = 0,
+                  .status = {},
+                  .how = std::string("could not be started: ") + failure.what(),
+                  .initializer_failed = false};
+    fail(chosen);
+    chosen.start_at = steady_clock::now() + delay_after(chosen.failures);
+  }
+}
+
+std::uint64_t supervisor::progress() const noexcept {
+  std::uint64_t all = lost_tasks_;
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    all += work_.account(i).finished;
+  }
+  return all;
 }
 
 worker_end supervisor::how_it_ended(std::size_t index) const {
@@ -108,8 +153,11 @@ bool supervisor::is_needed() const { return !killing_ && !(winding_down_ && work
 bool supervisor::release(std::size_t index, bool had_a_task) {
   const std::lock_guard lock(mutex_);
   slot& freed = slots_[index];
-  progress_ += had_a_task ? 1 : 0;
-  if (had_a_task || freed.proven || steady_clock::now() - freed.started >= good_start) {
+  lost_tasks_ += had_a_task ? 1 : 0;
+  const bool worked = had_a_task || freed.proven || work_.account(index).finished != freed.finished_before;
+  if (freed.end.initializer_failed && is_needed()) {
+    give_up("the initializer of worker " + std::to_string(freed.end.id) + " " + freed.end.how);
+  } else if (worked || steady_clock::now() - freed.started >= good_start) {
     freed.failures = 0;
   } else if (is_needed()) {
     fail(freed);
@@ -123,15 +171,27 @@ bool supervisor::release(std::size_t index, bool had_a_task) {
 // Counts a worker that did not get going, or did not even start.
 void supervisor::fail(slot& unlucky) {
   if (unlucky.failures == 0) {
-    unlucky.progress_before = progress_;
+    unlucky.progress_before = progress();
   }
   ++unlucky.failures;
-  if (unlucky.failures >= most_failures && unlucky.progress_before == progress_ && !killing_) {
-    failure_ = std::to_string(most_failures) +
-               " workers in a row ended as soon as they had been started; the last one " + unlucky.end.how;
-    killing_ = true;
-    changed_.raise();
+  if (unlucky.failures >= most_failures && unlucky.progress_before == progress() && !killing_) {
+    give_up(std::to_string(most_failures) + " workers in a row ended as soon as they had been started; the last one " +
+            unlucky.end.how);
   }
+}
+
+void supervisor::give_up(std::string reason) {
+  failure_ = std::move(reason);
+  killing_ = true;
+  changed_.raise();
+}
+
+void supervisor::kill(std::size_t index) {
+  const std::lock_guard lock(mutex_);
+  slot& chosen = slots_[index];
+  chosen.proven = true;
+  chosen.condemned = chosen.now == state::starting;
+  chosen.worker.kill();
 }
 
 void supervisor::wind_down() {
@@ -162,7 +222,7 @@ void supervisor::kill_running() const {
 void supervisor::run() {
   std::vector<pollfd> watched;
   while (look_after_slots()) {
-    deadline until = forever;
+    deadline until = duty_();
     watched.assign(1, {.fd = changed_.get(), .events = POLLIN, .revents = 0});
     {
       const std::lock_guard lock(mutex_);
@@ -172,7 +232,7 @@ void supervisor::run() {
           watched.push_back({.fd = each.worker.native_handle(), .events = POLLIN, .revents = 0});
         }
       }
-      until = next_look();
+      until = std::min(until, next_look());
     }
     ::poll(watched.data(), watched.size(), milliseconds_until(until));
     changed_.lower();
@@ -191,7 +251,7 @@ deadline supervisor::next_look() const {
 
 // @return false if all is over.
 bool supervisor::look_after_slots() {
-  const std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   if (killing_) {
     kill_running();
   }
@@ -204,13 +264,7 @@ bool supervisor::look_after_slots() {
     } else if (each.now == state::waiting && !is_needed()) {
       report(i);  // so that release() is called, which retires it
     } else if (each.now == state::waiting && now >= each.start_at) {
-      try {
-        start(i);
-      } catch (const std::exception& failure) {
-        each.end = {.id = 0, .status = {}, .how = std::string("could not be started: ") + failure.what()};
-        fail(each);
-        each.start_at = now + delay_after(each.failures);
-      }
+      start(i, lock);
     }
     if (abandoned_ && !each.worker.joinable()) {
       each.now = state::retired;

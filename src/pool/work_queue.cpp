@@ -57,6 +57,27 @@ void add(std::atomic<T>& count, T what) {
   count.store(count.load(std::memory_order_relaxed) + what, std::memory_order_relaxed);
 }
 
+// The time for which it lives is spent waiting for tasks. Meanwhile `idle` is negative, the moment at which the wait
+// has begun being subtracted: so a reader has both the past and the present in one word.
+class idle_time {
+ public:
+  explicit idle_time(worker_slot& slot) : idle_(slot.idle) { add(idle_, -nanoseconds_now()); }
+  idle_time(const idle_time&) = delete;
+  idle_time& operator=(const idle_time&) = delete;
+  ~idle_time() { add(idle_, nanoseconds_now()); }
+
+  [[nodiscard]] static std::int64_t until_now(const worker_slot& slot) {
+    const std::int64_t idle = slot.idle.load(std::memory_order_relaxed);
+    return idle < 0 ? idle + nanoseconds_now() : idle;
+  }
+
+  // Of a worker that may have died while it was waiting.
+  static void end(worker_slot& slot) { slot.idle.store(until_now(slot), std::memory_order_relaxed); }
+
+ private:
+  std::atomic<std::int64_t>& idle_;
+};
+
 // Announces a task that was taken. @return false if it was called off: it must not be begun.
 //
 // The word is announced before the bit is looked at, and the owner sets the bit before it looks at the word. So one of
@@ -174,6 +195,7 @@ class work_queue::impl {
     worker_slot& dead = slots_[slot];
     dead.running.store(0, std::memory_order_relaxed);
     dead.since.store(0, std::memory_order_relaxed);
+    idle_time::end(dead);
     const std::uint64_t claim = dead.claim.exchange(0, std::memory_order_relaxed);
     if (claim != 0 && settle_locked(claim - 1)) {
       return claim - 1;
@@ -344,7 +366,7 @@ slot_account work_queue::account(std::size_t slot) const {
     found.since = steady_clock::time_point(std::chrono::nanoseconds(since));
   }
   found.finished = of.finished.load(std::memory_order_relaxed);
-  found.idle = std::chrono::nanoseconds(of.idle.load(std::memory_order_relaxed));
+  found.idle = std::chrono::nanoseconds(idle_time::until_now(of));
   found.bytes_in = of.bytes_in.load(std::memory_order_relaxed);
   found.bytes_out = of.bytes_out.load(std::memory_order_relaxed);
   return found;
@@ -355,9 +377,8 @@ queue_status work_queue::take(std::size_t slot, taken_task& out, deadline until)
   for (;;) {
     queue_status status = impl_->tasks().borrow(out.record_, mine.claim, no_waiting);
     if (status != queue_status::ok && until != no_waiting && status != queue_status::closed) {
-      const std::int64_t begin = nanoseconds_now();
+      const idle_time waiting(mine);
       status = impl_->tasks().borrow(out.record_, mine.claim, until);
-      add(mine.idle, nanoseconds_now() - begin);
     }
     if (status != queue_status::ok) {
       return status;

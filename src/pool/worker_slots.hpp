@@ -27,7 +27,7 @@ struct alignas(64) worker_slot {
 
   word running;                     // what is being run, as ticket plus one; 0: nothing
   std::atomic<std::int64_t> since;  // when that began, in steady nanoseconds; 0: not told
-  std::atomic<std::int64_t> idle;   // nanoseconds spent waiting for tasks
+  std::atomic<std::int64_t> idle;   // nanoseconds spent waiting for tasks; negative while it waits, see idle_time
   word finished;                    // tasks
   word bytes_in;                    // of tasks
   word bytes_out;                   // of their outcomes

@@ -9,8 +9,6 @@
 #include <chrono>
 #include <csignal>
 #include <cstdio>
-#include <filesystem>
-#include <fstream>
 #include <future>
 #include <limits>
 #include <map>
@@ -20,7 +18,7 @@
 #include <thread>
 #include <vector>
 
-#include "os/pidfd.hpp"
+#include "pool_kill_support.hpp"
 #include "process_support.hpp"
 #include "ptrace_step.hpp"
 #include "shoal/pool.hpp"
@@ -39,6 +37,7 @@ using shoal::taken_task;
 using shoal::work_queue;
 using shoal::worker_died;
 using shoal::test::has_children;
+using shoal::test::kill_one;
 using shoal::test::may_trace;
 using shoal::test::open_descriptors;
 using shoal::test::patience;
@@ -59,13 +58,13 @@ TEST(PoolKill, EveryTaskOfManyIsReturnedOrReportedDeadExactlyOnce) {
   int died = 0;
   {
     pool workers(2);
-    std::vector<std::future<int>> results;
+    std::vector<shoal::task<int>> results;
     results.reserve(count);
     for (int i = 0; i < count; ++i) {
       results.push_back(workers.submit(sometimes_fatal, i));
     }
     for (int i = 0; i < count; ++i) {
-      std::future<int>& result = results[static_cast<std::size_t>(i)];
+      shoal::task<int>& result = results[static_cast<std::size_t>(i)];
       ASSERT_EQ(result.wait_for(patience), std::future_status::ready) << "task " << i;
       try {
         ASSERT_EQ(result.get(), 3 * i);
@@ -81,49 +80,6 @@ TEST(PoolKill, EveryTaskOfManyIsReturnedOrReportedDeadExactlyOnce) {
   for (const std::atomic<int>& runs : *started) {
     EXPECT_EQ(runs, 1);
   }
-}
-
-pid_t parent_of(pid_t id) {
-  std::ifstream status("/proc/" + std::to_string(id) + "/status");
-  for (std::string word; status >> word;) {
-    if (word == "PPid:") {
-      pid_t parent = 0;
-      status >> parent;
-      return parent;
-    }
-  }
-  return 0;
-}
-
-// The kernel lists them by the thread that forked them.
-std::vector<pid_t> children() {
-  std::vector<pid_t> all;
-  for (const auto& thread : std::filesystem::directory_iterator("/proc/self/task")) {
-    std::ifstream list(thread.path() / "children");
-    for (pid_t id = 0; list >> id;) {
-      all.push_back(id);
-    }
-  }
-  return all;
-}
-
-/// Kills one child, and certainly no stranger that has got the id of a dead one.
-bool kill_one(std::mt19937& random) {
-  const std::vector<pid_t> ids = children();
-  if (ids.empty()) {
-    return false;
-  }
-  const pid_t id = ids[random() % ids.size()];
-  try {
-    const shoal::os::pidfd victim = shoal::os::pidfd::open(id);
-    if (parent_of(id) == ::getpid()) {
-      victim.send_signal(SIGKILL);
-      return true;
-    }
-  } catch (const std::system_error&) {
-    // It is gone already.
-  }
-  return false;
 }
 
 TEST(PoolKill, RandomKillsLoseNoOutcome) {
@@ -151,7 +107,7 @@ TEST(PoolKill, RandomKillsLoseNoOutcome) {
     const shoal::deadline until = shoal::after(2s);
     bool all_in_time = true;
     while (all_in_time && std::chrono::steady_clock::now() < until) {
-      std::vector<std::future<std::string>> results;
+      std::vector<shoal::task<std::string>> results;
       results.reserve(batch);
       for (int i = 0; i < batch; ++i) {
         results.push_back(workers.submit(busy, std::string(random() % 3000, 'x')));

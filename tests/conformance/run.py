@@ -4,8 +4,8 @@
 
 PATH is a Python that has shoal installed; its tests are those of its own standard library, unmodified. The page,
 docs/conformance.md, names each test that fails, with the reason. It is an error if another one fails, and also if one
-of those does not. Without --all, start methods other than fork get only the tests that are about queues, processes and
-executors. FOLDER gets a report and a log for each process that ran tests, and junit.xml.
+of those does not. Without --all, start methods other than fork get only the tests that are about queues, processes,
+pools and executors. FOLDER gets a report and a log for each process that ran tests, and junit.xml.
 
 As with CPython's own runner, a test that fails gets a second chance, alone: many of them depend on the time that
 things take, which a busy machine stretches.
@@ -55,7 +55,7 @@ PARTS = {
     "executor": (TESTS_OF_EXECUTORS, ""),
     "own_executor": (TESTS_OF_OWN_EXECUTOR, OTHERWISE),
 }
-# Those of queues, and others that pass queues to processes; and those of processes themselves.
+# Those of queues, and others that pass queues to processes; those of processes themselves; and those of pools.
 QUICK_PARTS = {
     "queues": (TESTS, "Queue|TestStartMethod|TestSyncManagerTypes"),
     "starts": (
@@ -63,6 +63,7 @@ QUICK_PARTS = {
         r"^WithProcessesTest(Process|SubclassingProcess|AtExit)\."
         r"|^Test(Wait|Flags|CloseFds|StdinBadfiledescriptor|NoForkBomb)\.",
     ),
+    "pools": (TESTS, "^(WithProcesses)?TestPool"),
     "main": (TESTS_OF_MAIN, ""),
     "executor": (TESTS_OF_EXECUTORS, ""),
     "own_executor": (TESTS_OF_OWN_EXECUTOR, OTHERWISE),

@@ -10,6 +10,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include "os/file_descriptor.hpp"
@@ -469,6 +470,31 @@ TEST(WorkQueue, AccountTellsWhatIsRunSinceWhenAndWhatWasDone) {
   EXPECT_EQ(account.bytes_out, 3U);
   EXPECT_EQ(work.take(1, taken, shoal::after(std::chrono::milliseconds(5))), queue_status::timed_out);
   EXPECT_GE(work.account(1).idle, std::chrono::milliseconds(5));
+}
+
+TEST(WorkQueue, AWaitThatGoesOnCountsAsIdleAlsoIfTheWaiterDies) {
+  using std::chrono::milliseconds;
+  work_queue work(1);
+  const auto grows_beyond = [&](std::chrono::nanoseconds amount) {
+    const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    while (work.account(0).idle <= amount && std::chrono::steady_clock::now() < limit) {
+      std::this_thread::sleep_for(milliseconds(1));
+    }
+    return work.account(0).idle > amount;
+  };
+  process waiting([&work] {
+    taken_task taken;
+    (void)work.take(0, taken, shoal::forever);
+  });
+  EXPECT_TRUE(grows_beyond(milliseconds(20)));
+  waiting.kill();
+  (void)waiting.join();
+  work.lost(0);
+  work.reclaim(0);
+  const auto idle = work.account(0).idle;
+  EXPECT_GT(idle, milliseconds(20));
+  std::this_thread::sleep_for(milliseconds(5));
+  EXPECT_EQ(work.account(0).idle, idle);
 }
 
 }  // namespace

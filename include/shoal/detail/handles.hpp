@@ -5,6 +5,7 @@
 #include <concepts>
 #include <functional>
 #include <type_traits>
+#include <utility>
 
 #include "shoal/byte_queue.hpp"
 #include "shoal/detail/arena_slot.hpp"
@@ -31,10 +32,10 @@ concept has_native_handle = requires(T& object, const typename T::native_handle_
   T(handle);
 };
 
+// Queues, which are made of several memories and eventfds.
 template <class T>
-concept has_queue_descriptors = requires(const T& object, const queue_descriptors& descriptors) {
-  { object.descriptors() } -> std::same_as<queue_descriptors>;
-  { T::attach(descriptors) } -> std::same_as<T>;
+concept has_queue_descriptors = requires(const T& object) {
+  { T::attach(object.descriptors()) } -> std::same_as<T>;
 };
 
 // What is a descriptor and nothing else.
@@ -62,7 +63,7 @@ void send_object(outgoing_parcel& out, T& object) {
 template <shared_object T>
 T receive_object(incoming_parcel& in) {
   if constexpr (has_queue_descriptors<T>) {
-    queue_descriptors descriptors;
+    decltype(std::declval<T&>().descriptors()) descriptors;
     receive_location(in, descriptors);
     return T::attach(descriptors);
   } else if constexpr (has_descriptor<T>) {

@@ -85,9 +85,6 @@ using parameters_t = typename parameters<F, type_list<>, Args...>::type;
 
 // --- Sending
 
-void send_member_function(encoder& out, const void* bytes, std::size_t size);
-void receive_member_function(decoder& in, void* bytes, std::size_t size);
-
 template <class T>
 void send(outgoing_parcel& out, T& value) {
   if constexpr (is_shared_reference<T>) {
@@ -119,8 +116,6 @@ template <class F>
 void send_function(outgoing_parcel& out, const F& function) {
   if constexpr (function_pointer<F>) {
     encode_code(out.values, reinterpret_cast<const void*>(function));
-  } else if constexpr (member_function<F>) {
-    send_member_function(out.values, &function, sizeof function);
   } else {
     ship_function(out.values, function);
   }
@@ -130,10 +125,6 @@ template <class F>
 F receive_sent_function(incoming_parcel& in) {
   if constexpr (function_pointer<F>) {
     return reinterpret_cast<F>(const_cast<void*>(decode_code(in.values)));
-  } else if constexpr (member_function<F>) {
-    std::array<std::byte, sizeof(F)> bytes;
-    receive_member_function(in.values, bytes.data(), bytes.size());
-    return std::bit_cast<F>(bytes);
   } else {
     return receive_function<F>(in.values);
   }

@@ -1,10 +1,11 @@
 #pragma once
 
-// How functions, arguments and results cross between a pool and its workers, which are forks of the pool's process.
+// How functions, arguments and results cross between a pool and its workers.
 
 #include <array>
 #include <bit>
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <functional>
 #include <ranges>
@@ -77,10 +78,24 @@ T receive_bytes(decoder& in) {
   return std::bit_cast<T>(copy);
 }
 
+inline void ship_code(encoder& out, const void* code) {
+  const code_location location = locate_code(code);
+  out.unsigned_integer(reinterpret_cast<std::uintptr_t>(location.address));
+  out.binary(location.name);
+}
+
+inline const void* receive_code(decoder& in) {
+  const auto address = static_cast<std::uintptr_t>(in.unsigned_integer());
+  return find_code({reinterpret_cast<const void*>(address), in.binary()});  // NOLINT(performance-no-int-to-ptr)
+}
+
+void send_member_function(encoder& out, const void* bytes, std::size_t size);
+void receive_member_function(decoder& in, void* bytes, std::size_t size);
+
 template <class T>
 void ship(encoder& out, const T& value) {
   if constexpr (function_pointer<T>) {
-    ship_bytes(out, locate_code(reinterpret_cast<const void*>(value)));
+    ship_code(out, reinterpret_cast<const void*>(value));
   } else if constexpr (encodable<T>) {
     encode(out, value);
   } else {
@@ -104,7 +119,7 @@ void ship_stored(encoder& out, const T& value) {
 template <class T>
 T receive(decoder& in) {
   if constexpr (function_pointer<T>) {
-    return reinterpret_cast<T>(const_cast<void*>(find_code(receive_bytes<code_location>(in))));
+    return reinterpret_cast<T>(const_cast<void*>(receive_code(in)));
   } else if constexpr (encodable<T>) {
     return decode<T>(in);
   } else {
@@ -117,6 +132,8 @@ template <class F>
 void ship_function(encoder& out, const F& function) {
   if constexpr (function_pointer<F>) {
     ship(out, function);
+  } else if constexpr (std::is_member_function_pointer_v<F>) {
+    send_member_function(out, &function, sizeof function);
   } else if constexpr (std::is_member_pointer_v<F> || (travels_as_bytes<F> && !std::is_empty_v<F>)) {
     ship_bytes(out, function);
   } else if constexpr (!travels_as_bytes<F>) {
@@ -128,6 +145,10 @@ template <class F>
 F receive_function(decoder& in) {
   if constexpr (function_pointer<F>) {
     return receive<F>(in);
+  } else if constexpr (std::is_member_function_pointer_v<F>) {
+    std::array<std::byte, sizeof(F)> bytes;
+    receive_member_function(in, bytes.data(), bytes.size());
+    return std::bit_cast<F>(bytes);
   } else if constexpr (std::is_member_pointer_v<F> || (travels_as_bytes<F> && !std::is_empty_v<F>)) {
     return receive_bytes<F>(in);
   } else if constexpr (!travels_as_bytes<F>) {
