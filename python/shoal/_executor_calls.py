@@ -233,6 +233,7 @@ class Calls:
             else:
                 future.set_exception(self._error_of_future(value))
         finally:
+            future._handed = None  # it would keep the pool
             # Not before: the executor is not finished until callbacks have run.
             with self._lock:
                 del self._handed[future]
