@@ -105,28 +105,28 @@ class Crew:
         self._state = RUN
         self._broken: WorkerDied | None = None
         self._vacant: dict[int, float] = {}  # slots that get a worker later -> when
-        self._ends: dict[
-            int, Exception
-        ] = {}  # tickets of tasks whose worker is killed on purpose -> what they fail with
+        self._ends: dict[int, Exception] = {}  # tickets of tasks whose worker is killed -> what they fail with
         self._limits = TimeLimits(self._work)
         self._patience_ends: float | None = None  # when the supervisor sees that somebody receives, if it watches
         self._lock = threading.RLock()  # guards _state, and `workers` against being refilled after terminate()
         self.workers: list[Worker | None] = [None] * size
         self._bell = Bell()  # tells the supervisor to look again
         self._work.bell = self._bell.fileno()
+        self.supervisor = threading.Thread(target=self._supervise, name="PoolSupervisor", daemon=True)
+        self.result_handler = self._handler.thread
         try:
             for slot in range(size if first is None else first):
                 self._hire(slot)
+            self.result_handler.start()
+            self.supervisor.start()
         except BaseException:
+            self._state = TERMINATE
+            self._handler.end()
             for worker in self._present():
                 worker.process.terminate()
             for worker in self._present():
                 worker.process.join()
             raise
-        self.supervisor = threading.Thread(target=self._supervise, name="PoolSupervisor", daemon=True)
-        self.result_handler = self._handler.thread
-        self.supervisor.start()
-        self.result_handler.start()
 
     # Calls
 
