@@ -64,9 +64,9 @@ class pool_queue {
 
   // The owner.
 
-  /// Submits task `index` of `job`. @return its ticket. @throws nb::python_error  what pickling raises; shoal::error.
-  std::uint64_t submit(const nanobind::object& job, std::size_t index, call_kind kind, nanobind::handle function,
-                       nanobind::handle arguments);
+  /// Submits task `index` of `job`, unless it has ended. @throws nb::python_error  what pickling raises; shoal::error.
+  void submit(const nanobind::object& job, std::size_t index, call_kind kind, nanobind::handle function,
+              nanobind::handle arguments);
 
   /// Submits the next tasks of `job`, made of chunks of what `items` yields, until `most` are submitted or is_full().
   /// With `at_once` each is sent before the next item is asked for.
@@ -132,8 +132,9 @@ class pool_queue {
 
   [[nodiscard]] int attending() const noexcept { return attending_; }  ///< threads that wait for a job
 
-  int bell = -1;          ///< an eventfd that the supervisor waits for
-  bool watching = false;  ///< it will see that somebody receives
+  int bell = -1;             ///< an eventfd that the supervisor waits for
+  bool watching = false;     ///< it will see that somebody receives
+  nanobind::object refusal;  ///< if there is one, what jobs that begin from now on fail with
   nanobind::object crew;  ///< is told: _called_back(job), _retry(job, index, error), _some_room(), _sendable(function),
                           ///< _by_value(object, error)
 
@@ -158,7 +159,7 @@ class pool_queue {
   };
   struct ticketed_batch;
 
-  std::uint64_t push(std::vector<outgoing_record>& records, std::vector<task_entry>& entries);
+  void push(std::vector<outgoing_record>& records, std::vector<task_entry>& entries);
   sent_function function_to_send(nanobind::handle function);
   static task_trailer trailer_for(const pool_job& job, const sent_function& function, call_kind kind);
 

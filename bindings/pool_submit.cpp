@@ -123,7 +123,7 @@ sent_function pool_queue::function_to_send(nb::handle function) {
 }
 
 // Sends tasks of one job. Their entries come first: an outcome may arrive at any time.
-std::uint64_t pool_queue::push(std::vector<outgoing_record>& records, std::vector<task_entry>& entries) {
+void pool_queue::push(std::vector<outgoing_record>& records, std::vector<task_entry>& entries) {
   std::unique_lock lock(submitting_, std::try_to_lock);
   if (!lock) {
     const released_gil released;
@@ -155,11 +155,10 @@ std::uint64_t pool_queue::push(std::vector<outgoing_record>& records, std::vecto
     }
     throw;
   }
-  return first;
 }
 
-std::uint64_t pool_queue::submit(const nb::object& job, std::size_t index, call_kind kind, nb::handle function,
-                                 nb::handle arguments) {
+void pool_queue::submit(const nb::object& job, std::size_t index, call_kind kind, nb::handle function,
+                        nb::handle arguments) {
   pool_job& of = job_of(job);
   const sent_function sent = function_to_send(function);
   const lent<encoded_object> encoded;
@@ -183,10 +182,13 @@ std::uint64_t pool_queue::submit(const nb::object& job, std::size_t index, call_
     size += part.size();
   }
   open(job);
+  if (of.has_ended()) {
+    return;  // refused, or aborted
+  }
   std::vector<outgoing_record> records{{tag, parts}};
   std::vector<task_entry> entries;
   entries.push_back({job, &of, index, size});
-  return push(records, entries);
+  push(records, entries);
 }
 
 task_trailer pool_queue::trailer_for(const pool_job& job, const sent_function& function, call_kind kind) {

@@ -132,22 +132,16 @@ class Crew:
 
     def submit(self, job: Any, index: int, kind: int, func: Any, arguments: Any) -> None:
         """Let a worker run task `index` of `job`; what keeps it from being sent is its outcome."""
-        if self._broken is not None:
-            self._work.fail(job, index, self._broken)
-            return
         try:
             self._work.submit(job, index, kind, func, arguments)
         except Exception as error:
-            self._work.fail(job, index, self._broken or error)
+            self._work.fail(job, index, self._work.refusal or error)
 
     def submit_items(self, job: Any, kind: int, func: Any, items: Iterator[Any], most: int, at_once: bool) -> bool:
         """The same for the next tasks of `job`, made of `items`. Return whether there may be more.
 
         Raises what `items` raises.
         """
-        if self._broken is not None:
-            self._abort(job, self._broken)
-            return False
         return self._work.submit_items(job, kind, func, items, job._chunksize, most, at_once)
 
     def fail(self, job: Any, index: int, error: BaseException) -> None:
@@ -558,5 +552,7 @@ class Crew:
         self.job_ended(job)
 
     def _abort_all(self, error: BaseException) -> None:
+        """All jobs fail with `error`, and those that begin from now on."""
+        self._work.refusal = self._work.refusal or error
         for job in self._work.open_jobs():
             self._abort(job, error)
