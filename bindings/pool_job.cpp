@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "bind.hpp"
+#include "pickler.hpp"
 #include "plain_method.hpp"
 
 namespace nb = nanobind;
@@ -62,8 +63,21 @@ pool_job& job_of(nb::handle object) {
   return instance_of<pool_job>(object.ptr());
 }
 
-pool_result::pool_result(nb::object pool, Py_ssize_t length, std::size_t chunk_size)
-    : pool_job(std::move(pool)), chunk_size_(chunk_size), left_(1), is_list_(length >= 0) {
+pool_job::pool_job(nb::object pool, nb::object crew, nb::object method, nb::handle function, std::size_t chunk_size)
+    : pool_(std::move(pool)), crew_(std::move(crew)), method_(std::move(method)), chunk_size_(chunk_size) {
+  static PyObject* const qualified_name = PyUnicode_InternFromString("__qualname__");
+  function_name_ = nb::steal(PyObject_GetAttr(function.ptr(), qualified_name));
+  if (!function_name_.is_valid()) {
+    PyErr_Clear();
+    function_name_ = checked(PyObject_Repr(function.ptr()));
+  }
+}
+
+pool_result::pool_result(nb::object pool, nb::object crew, nb::object method, nb::handle function,
+                         std::size_t chunk_size, Py_ssize_t length)
+    : pool_job(std::move(pool), std::move(crew), std::move(method), function, chunk_size),
+      left_(1),
+      is_list_(length >= 0) {
   if (is_list_) {
     length_ = static_cast<std::size_t>(length);
     value_ = nb::steal(PyList_New(length));
@@ -82,12 +96,12 @@ std::size_t pool_result::deliver(std::size_t index, bool ok, nb::object value) {
     return 0;
   }
   const std::size_t items =
-      is_list_ ? std::min(chunk_size_, length_ - index * chunk_size_) : 1;  // in the last chunk there may be fewer
+      is_list_ ? std::min(chunk_size(), length_ - index * chunk_size()) : 1;  // in the last chunk there may be fewer
   if (!is_list_ || (!ok && ok_)) {
     value_ = std::move(value);
   } else if (ok && ok_) {
-    const auto begin = static_cast<Py_ssize_t>(index * chunk_size_);
-    if (chunk_size_ == 1) {
+    const auto begin = static_cast<Py_ssize_t>(index * chunk_size());
+    if (chunk_size() == 1) {
       PyList_SetItem(value_.ptr(), begin, value.release().ptr());
     } else {
       PyList_SetSlice(value_.ptr(), begin, begin + static_cast<Py_ssize_t>(items), value.ptr());
@@ -114,14 +128,15 @@ void pool_result::finish() {
   end();
 }
 
-pool_results::pool_results(nb::object pool, bool ordered, std::size_t chunk_size)
-    : pool_job(std::move(pool)), ordered_(ordered), chunk_size_(chunk_size) {}
+pool_results::pool_results(nb::object pool, nb::object crew, nb::object method, nb::handle function,
+                           std::size_t chunk_size, bool ordered)
+    : pool_job(std::move(pool), std::move(crew), std::move(method), function, chunk_size), ordered_(ordered) {}
 
 std::size_t pool_results::deliver(std::size_t index, bool ok, nb::object value) {
   if (has_ended()) {
     return 0;
   }
-  const std::size_t items = ok && chunk_size_ != 1 ? nb::len(value) : chunk_size_;
+  const std::size_t items = ok && chunk_size() != 1 ? nb::len(value) : chunk_size();
   if (!ordered_ || index == done_) {
     hand_out(ok, std::move(value));
     for (auto found = waiting_.find(done_); ordered_ && found != waiting_.end(); found = waiting_.find(done_)) {
@@ -138,7 +153,7 @@ std::size_t pool_results::deliver(std::size_t index, bool ok, nb::object value) 
 
 void pool_results::hand_out(bool ok, nb::object value) {
   ++done_;
-  if (!ok || chunk_size_ == 1) {
+  if (!ok || chunk_size() == 1) {
     items_.push_back({std::move(value), ok});
     return;
   }
@@ -225,10 +240,13 @@ void bind_pool_job(nb::module_& module) {
       .def_prop_rw(
           "_progress", [](const pool_job& self) { return self.progress.is_valid() ? self.progress : nb::none(); },
           [](pool_job& self, nb::object progress) { self.progress = std::move(progress); }, nb::arg().none())
+      .def_prop_ro("_crew", &pool_job::crew)
+      .def_prop_ro("_method", &pool_job::method)
+      .def_prop_ro("_func_name", &pool_job::function_name)
+      .def_prop_ro("_chunksize", &pool_job::chunk_size)
       .def("_abort", [](pool_job& self, nb::object error) { self.abort(std::move(error)); });
   nb::class_<pool_result, pool_job>(module, "PoolResult", nb::type_slots(collected.data()))
-      .def(nb::init<nb::object, Py_ssize_t, std::size_t>(), nb::arg("pool").none(), nb::arg("length") = -1,
-           nb::arg("chunk_size") = 1)
+      .def(nb::init<nb::object, nb::object, nb::object, nb::handle, std::size_t, Py_ssize_t>())
       .def_prop_ro("_is_ready", &pool_result::is_ready)
       .def_prop_ro("_succeeded", &pool_result::succeeded)
       .def_prop_ro("_tasks_left", &pool_result::tasks_left)
@@ -236,8 +254,7 @@ void bind_pool_job(nb::module_& module) {
                    [](const pool_result& self) { return self.value().is_valid() ? self.value() : nb::none(); })
       .def("_completed", &pool_result::completed);
   nb::class_<pool_results, pool_job>(module, "PoolResults", nb::type_slots(iterated.data()))
-      .def(nb::init<nb::object, bool, std::size_t>(), nb::arg("pool").none(), nb::arg("ordered"),
-           nb::arg("chunk_size") = 1)
+      .def(nb::init<nb::object, nb::object, nb::object, nb::handle, std::size_t, bool>())
       .def_prop_ro("_is_ready", &pool_results::is_ready)
       .def_prop_ro("_tasks_consumed", &pool_results::tasks_consumed)
       .def_prop_ro("_tasks_done", &pool_results::tasks_done)

@@ -15,7 +15,9 @@ namespace shoal::python {
 /// Guarded by the GIL.
 class pool_job {
  public:
-  explicit pool_job(nanobind::object pool) : pool_(std::move(pool)) {}
+  /// @param crew  of the pool; it and what follows are for error messages and Python's part of the job
+  pool_job(nanobind::object pool, nanobind::object crew, nanobind::object method, nanobind::handle function,
+           std::size_t chunk_size);
   virtual ~pool_job() = default;
   pool_job(const pool_job&) = delete;
   pool_job& operator=(const pool_job&) = delete;
@@ -42,15 +44,24 @@ class pool_job {
   bool watched = false;        ///< its `_tell` is called when it is ready
   nanobind::object progress;   ///< if any, its `update` is told how many items are done, and `close` that all are
   std::size_t submitted = 0;   ///< tasks made of an iterable, by pool_queue::submit_items
+  std::size_t place = 0;       ///< among the open jobs
+  bool is_open = false;        ///< it has one
   std::size_t progressed = 0;  ///< items done that it was not told of
+
+  [[nodiscard]] nanobind::object crew() const { return crew_; }
+  [[nodiscard]] nanobind::object method() const { return method_; }
+  [[nodiscard]] nanobind::object function_name() const { return function_name_; }
+  [[nodiscard]] std::size_t chunk_size() const noexcept { return chunk_size_; }
 
   virtual int traverse(visitproc visit, void* arg) {
     Py_VISIT(pool_.ptr());
+    Py_VISIT(crew_.ptr());
     Py_VISIT(progress.ptr());
     return 0;
   }
   virtual void clear() {
     pool_.reset();
+    crew_.reset();
     progress.reset();
   }
 
@@ -59,6 +70,10 @@ class pool_job {
 
  private:
   nanobind::object pool_;
+  nanobind::object crew_;
+  nanobind::object method_;
+  nanobind::object function_name_;
+  std::size_t chunk_size_;
   bool ended_ = false;
 };
 
@@ -66,7 +81,8 @@ class pool_job {
 class pool_result : public pool_job {
  public:
   /// @param length  of the list; negative: the result of the only task is the result.
-  pool_result(nanobind::object pool, Py_ssize_t length, std::size_t chunk_size);
+  pool_result(nanobind::object pool, nanobind::object crew, nanobind::object method, nanobind::handle function,
+              std::size_t chunk_size, Py_ssize_t length);
 
   std::size_t deliver(std::size_t index, bool ok, nanobind::object value) override;
   void abort(nanobind::object error) override;
@@ -90,7 +106,6 @@ class pool_result : public pool_job {
   void finish();
 
   nanobind::object value_;  // the list while it fills; in the end the result, or what was raised
-  std::size_t chunk_size_;
   std::size_t length_ = 1;
   std::size_t left_;  // tasks without an outcome
   bool is_list_;
@@ -101,7 +116,8 @@ class pool_result : public pool_job {
 /// shoal._core.PoolResults: of a call whose results are taken one by one, in order or as they come.
 class pool_results : public pool_job {
  public:
-  pool_results(nanobind::object pool, bool ordered, std::size_t chunk_size);
+  pool_results(nanobind::object pool, nanobind::object crew, nanobind::object method, nanobind::handle function,
+               std::size_t chunk_size, bool ordered);
 
   std::size_t deliver(std::size_t index, bool ok, nanobind::object value) override;
   void abort(nanobind::object error) override;
@@ -133,7 +149,6 @@ class pool_results : public pool_job {
   void end_if_complete();
 
   bool ordered_;
-  std::size_t chunk_size_;
   std::deque<item> items_;                         // to be taken next
   std::unordered_map<std::size_t, item> waiting_;  // ordered: outcomes whose turn has not come
   std::size_t done_ = 0;                           // tasks heard of; ordered: those whose turn has come

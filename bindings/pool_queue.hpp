@@ -9,7 +9,6 @@
 #include <deque>
 #include <mutex>
 #include <optional>
-#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -110,7 +109,7 @@ class pool_queue {
 
   void open(const nanobind::object& job);
   void ended(nanobind::handle job);
-  [[nodiscard]] std::vector<nanobind::object> open_jobs() const;
+  [[nodiscard]] std::vector<nanobind::object> open_jobs() const { return open_; }
   [[nodiscard]] std::size_t count_open() const noexcept { return open_.size(); }
 
   /// Closes the queue as soon as no job is open.
@@ -191,7 +190,7 @@ class pool_queue {
   std::size_t bytes_in_flight_ = 0;  // of tasks without an outcome
   std::size_t tasks_in_flight_ = 0;
   bool room_wanted_ = false;
-  std::unordered_set<PyObject*> open_;  // strong references
+  std::vector<nanobind::object> open_;
   [[nodiscard]] bool has_room() const noexcept {
     return bytes_in_flight_ < most_in_flight / 2 || tasks_in_flight_ < 2 * (queue_.slots() - 1);
   }

@@ -268,10 +268,12 @@ void pool_queue::fail(const nb::object& job, std::size_t index, const nb::object
 
 void pool_queue::open(const nb::object& job) {
   pool_job& of = job_of(job);
-  if (of.has_ended() || !open_.insert(job.ptr()).second) {
+  if (of.has_ended() || of.is_open) {
     return;
   }
-  Py_INCREF(job.ptr());
+  of.is_open = true;
+  of.place = open_.size();
+  open_.push_back(job);
   // Whoever refuses says so before it looks at the open jobs.
   if (refusal.is_valid() && !refusal.is_none()) {
     of.abort(refusal);
@@ -281,21 +283,22 @@ void pool_queue::open(const nb::object& job) {
 }
 
 void pool_queue::ended(nb::handle job) {
-  if (open_.erase(job.ptr()) == 0) {
+  pool_job& of = job_of(job);
+  if (!of.is_open) {
     return;
   }
+  of.is_open = false;
   some_ended_ = true;
-  unneeded_.push_back(job_of(job).take_pool());
-  unneeded_.push_back(nb::steal(job));
+  unneeded_.push_back(of.take_pool());
+  unneeded_.push_back(std::move(open_[of.place]));
+  if (of.place + 1 != open_.size()) {
+    open_[of.place] = std::move(open_.back());
+    job_of(open_[of.place]).place = of.place;
+  }
+  open_.pop_back();
   if (closing_ && open_.empty()) {
     close();
   }
-}
-
-std::vector<nb::object> pool_queue::open_jobs() const {
-  std::vector<nb::object> all;
-  std::transform(open_.begin(), open_.end(), std::back_inserter(all), [](PyObject* job) { return nb::borrow(job); });
-  return all;
 }
 
 void pool_queue::close_when_idle() {
@@ -377,10 +380,7 @@ int pool_queue::traverse(visitproc visit, void* arg) {
   for (const task_entry& each : entries_) {
     Py_VISIT(each.job.ptr());
   }
-  for (PyObject* const job : open_) {
-    Py_VISIT(job);
-  }
-  for (const std::vector<nb::object>* const all : {&unneeded_, &progressing_, &watched_}) {
+  for (const std::vector<nb::object>* const all : {&open_, &unneeded_, &progressing_, &watched_}) {
     for (const nb::object& each : *all) {
       Py_VISIT(each.ptr());
     }
@@ -394,11 +394,7 @@ int pool_queue::traverse(visitproc visit, void* arg) {
 
 void pool_queue::clear() {
   std::deque<task_entry> entries = std::exchange(entries_, {});
-  std::vector<nb::object> jobs = open_jobs();
-  for (const nb::object& job : jobs) {
-    Py_DECREF(job.ptr());
-  }
-  open_.clear();
+  std::vector<nb::object> jobs = std::exchange(open_, {});
   jobs.clear();
   entries.clear();
   std::vector<nb::object> unneeded = std::exchange(unneeded_, {});

@@ -363,6 +363,18 @@ class PoolJob:
     """One call of a pool's method, as the native side sees it: what outcomes are delivered to."""
 
     @property
+    def _crew(self) -> Any: ...
+    @property
+    def _method(self) -> str:
+        """The name of the method that was called."""
+
+    @property
+    def _func_name(self) -> str: ...
+    @property
+    def _chunksize(self) -> int:
+        """Items of each task but the last."""
+
+    @property
     def _ended(self) -> bool:
         """Whether all outcomes are there, or none will come any more."""
 
@@ -386,7 +398,7 @@ class PoolJob:
 class PoolResult(PoolJob):
     """A call with one result; from `length` 0 on that is a list, made by tasks of `chunk_size` items."""
 
-    def __init__(self, pool: Any, length: int = -1, chunk_size: int = 1) -> None: ...
+    def __init__(self, pool: Any, crew: Any, method: str, func: Any, chunk_size: int, length: int, /) -> None: ...
     @property
     def _is_ready(self) -> bool: ...
     @property
@@ -403,7 +415,7 @@ class PoolResult(PoolJob):
 class PoolResults(PoolJob):
     """A call whose results are taken one by one, by iteration; that calls `_wait_for_more` where there is none yet."""
 
-    def __init__(self, pool: Any, ordered: bool, chunk_size: int = 1) -> None: ...
+    def __init__(self, pool: Any, crew: Any, method: str, func: Any, chunk_size: int, ordered: bool, /) -> None: ...
     @property
     def _is_ready(self) -> bool:
         """Whether there is a result, or the end."""
