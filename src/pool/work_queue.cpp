@@ -83,8 +83,8 @@ class idle_time {
 
 // Announces a task that was taken. @return false if it was called off: it must not be begun.
 //
-// The word is announced before the mark is looked at, and the owner sets the mark before it looks at the word. So one of
-// them sees the other; and if the owner finds the word tentative still, the exchange decides.
+// The word is announced before the mark is looked at, and the owner sets the mark before it looks at the word. So one
+// of them sees the other; and if the owner finds the word tentative still, the exchange decides.
 bool begin_running(const worker_slots& slots, worker_slot& mine, std::uint64_t ticket) {
   mine.since.store(0, std::memory_order_release);
   std::uint64_t announced = (ticket + 1) | worker_slot::tentative;
