@@ -98,8 +98,16 @@ class pool_queue {
   /// Says that the worker in `slot` has ended; see work_queue.
   void lost(std::size_t slot);
 
-  /// Whether outcomes are to be expected, or the news of a lost worker.
-  [[nodiscard]] bool expects_something() const noexcept { return !open_.empty() || notices_ != 0; }
+  /// Whether outcomes are to be expected, or the news of a lost worker, or somebody is to be told something.
+  [[nodiscard]] bool expects_something() const noexcept {
+    return !open_.empty() || notices_ != 0 || !progressing_.empty() || !called_back_.empty() || !watched_.empty();
+  }
+
+  /// As work_queue's. If a worker is condemned the bell rings, and take_condemned is true: so it is killed even if a
+  /// signal handler keeps the caller from it.
+  work_queue::called_off call_off(std::uint64_t ticket);
+  [[nodiscard]] bool take_condemned() noexcept { return std::exchange(some_condemned_, false); }
+  [[nodiscard]] std::vector<std::size_t> condemned() const;  ///< the slots of such workers
 
   /// The job and the index of a task without an outcome; forgets it if `taking`.
   nanobind::object entry(std::uint64_t ticket, bool taking);
@@ -159,23 +167,30 @@ class pool_queue {
   struct ticketed_batch;
 
   void push(std::vector<outgoing_record>& records, std::vector<task_entry>& entries);
+  void push_or_fail(ticketed_batch& batch);
   sent_function function_to_send(nanobind::handle function);
   static task_trailer trailer_for(const pool_job& job, const sent_function& function, call_kind kind);
 
   class attendance;
   class reception;
+  struct arrival;
   bool receive(const pool_job* awaited, deadline until);
+  [[nodiscard]] bool is_mine() const noexcept;
+  arrival& free_arrival();
   bool follow(deadline until);
   void tell_followers() noexcept;
   void ring() const noexcept;
-  void deliver_batch();
-  void deliver(const outcome& received);
-  [[nodiscard]] nanobind::object decode(const outcome& received, bool& ok);
+  void deliver_arrivals();
+  void deliver(arrival& from, const outcome& received);
+  void deliver_finished(arrival& from, const outcome& received);
+  [[nodiscard]] nanobind::object decode(arrival& from, const outcome& received, bool& ok);
+  [[nodiscard]] bool is_in_flight(const nanobind::object& job, std::size_t index) const;
   task_entry* find(std::uint64_t ticket);
   void forget(std::uint64_t ticket);
   void deliver_to(const nanobind::object& job, pool_job& of, std::size_t index, bool ok, nanobind::object value);
   void after_delivery(const nanobind::object& job, pool_job& of);
   void tell();
+  void tell_progress(const nanobind::object& job);
 
   queue_status wait_for_task(std::size_t slot, taken_task& task);
   nanobind::object call(std::size_t slot, taken_task& task);
@@ -196,17 +211,28 @@ class pool_queue {
   }
 
   int attending_ = 0;
-  bool receiving_ = false;                  // somebody is
+  unsigned long receiver_ = 0;              // the thread that receives; 0: none does
   int followers_ = 0;                       // threads that wait for that one,
   std::atomic<std::uint32_t> changes_{};    // asleep on this word
   std::vector<nanobind::object> unneeded_;  // pools of jobs that have ended: dropped where anything may happen
   bool closing_ = false;
-  bool some_ended_ = false;
+  bool some_ready_ = false;
+  bool some_condemned_ = false;
 
-  outcome_batch batch_;
-  std::size_t delivered_ = 0;                                   // of the batch
-  std::vector<nanobind::object> progressing_;                   // jobs whose progress is to be told
-  std::vector<nanobind::object> watched_;                       // jobs that have ended, which is to be told
+  // Outcomes that came together. What is delivered may run Python code that waits for another job in the same thread:
+  // so there may be several, of which all but the last are being delivered.
+  struct arrival {
+    enum class state : std::uint8_t { todo, doing, done };
+
+    outcome_batch batch;
+    std::vector<state> states;
+    std::size_t first = 0;  // before it there is nothing to do
+    std::size_t doing = 0;
+  };
+  std::deque<arrival> arrivals_;
+  std::deque<nanobind::object> progressing_;                    // jobs whose progress is to be told
+  std::deque<nanobind::object> called_back_;                    // jobs that have ended, for `_called_back`
+  std::deque<nanobind::object> watched_;                        // jobs that have ended, for `_tell`
   std::uint64_t interrupted_ = static_cast<std::uint64_t>(-1);  // the ticket at which decoding was
   std::size_t notices_ = 0;                                     // of lost workers, that have not come out
   std::vector<std::size_t> lost_;

@@ -5,6 +5,7 @@
 #include <sys/eventfd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <limits>
 #include <utility>
 
@@ -40,46 +41,54 @@ class pool_queue::attendance {
   pool_queue& queue_;
 };
 
-/// The thread that receives.
+/// The thread that receives. It may be so already: a signal handler, or whatever else is run on its way, may wait too.
 class pool_queue::reception {
  public:
-  explicit reception(pool_queue& queue) : queue_(queue) { queue_.receiving_ = true; }
+  explicit reception(pool_queue& queue)
+      : queue_(queue), before_(std::exchange(queue.receiver_, PyThread_get_thread_ident())) {}
   reception(const reception&) = delete;
   reception& operator=(const reception&) = delete;
   ~reception() {
-    queue_.receiving_ = false;
-    queue_.tell_followers();
+    queue_.receiver_ = before_;
+    if (before_ == 0) {
+      queue_.tell_followers();
+    } else {
+      queue_.woken_ = true;  // what this one was woken for may concern that one
+    }
   }
 
  private:
   pool_queue& queue_;
+  unsigned long before_;
 };
+
+bool pool_queue::is_mine() const noexcept { return receiver_ == 0 || receiver_ == PyThread_get_thread_ident(); }
 
 void pool_queue::wait_for(nb::handle job, deadline until) {
   const pool_job& awaited = job_of(job);
   const attendance here(*this);
   bool in_time = true;
   while (in_time && !awaited.is_ready()) {
-    if (receiving_) {
-      in_time = follow(until);
-    } else {
+    if (is_mine()) {
       const reception mine(*this);
       in_time = receive(&awaited, until);
+    } else {
+      in_time = follow(until);
     }
   }
 }
 
 void pool_queue::receive_unattended() {
-  if (receiving_) {
-    (void)follow(forever);
-  } else {
+  if (is_mine()) {
     const reception mine(*this);
     (void)receive(nullptr, forever);
+  } else {
+    (void)follow(forever);
   }
 }
 
 void pool_queue::look() {
-  if (!receiving_) {
+  if (is_mine()) {
     const reception mine(*this);
     (void)receive(nullptr, no_waiting);
   }
@@ -88,28 +97,34 @@ void pool_queue::look() {
 // @return false if the time is over.
 bool pool_queue::receive(const pool_job* awaited, deadline until) {
   for (;;) {
-    deliver_batch();
+    deliver_arrivals();
     tell();
     // What dies with a pool, and may call this one: after everything else.
     std::vector<nb::object> unneeded = std::exchange(unneeded_, {});
     unneeded.clear();
-    if (std::exchange(some_ended_, false)) {
+    if (std::exchange(some_ready_, false)) {
       tell_followers();
     }
     if (room_wanted_ && has_room()) {
-      room_wanted_ = false;
       crew.attr("_some_room")();
+      room_wanted_ = false;
     }
     const bool enough = awaited != nullptr ? awaited->is_ready() : attending_ > 0 || !expects_something();
     if (std::exchange(woken_, false) || enough) {
       return true;
     }
-    delivered_ = 0;
-    queue_status status = queue_.next(batch_, most_outcomes, no_waiting);
+    arrival& next = free_arrival();
+    queue_status status = queue_.next(next.batch, most_outcomes, no_waiting);
     if (goes_on(status, until)) {
-      status = wait_for_queue([&](deadline limit) { return queue_.next(batch_, most_outcomes, limit); }, until);
+      // As wait_for_queue, but that a signal handler may receive something itself.
+      const deadline limit = until == no_waiting ? after(std::chrono::milliseconds(100)) : until;
+      const released_gil released;
+      status = queue_.next(next.batch, most_outcomes, limit);
     }
-    if (status != queue_status::ok) {
+    next.states.assign(next.batch.size(), arrival::state::todo);
+    if (status == queue_status::interrupted) {
+      run_signal_handlers();
+    } else if (status != queue_status::ok) {
       return false;
     }
   }
@@ -151,32 +166,68 @@ void pool_queue::ring() const noexcept {
   }
 }
 
+// One of which everything is delivered.
+pool_queue::arrival& pool_queue::free_arrival() {
+  const auto found = std::ranges::find_if(
+      arrivals_, [](const arrival& each) { return each.doing == 0 && each.first == each.batch.size(); });
+  arrival& made = found != arrivals_.end() ? *found : arrivals_.emplace_back();
+  made.states.reserve(most_outcomes);
+  made.states.clear();
+  made.first = 0;
+  return made;
+}
+
 // What is not delivered when an exception leaves this comes first next time.
-void pool_queue::deliver_batch() {
-  while (delivered_ < batch_.size()) {
-    const outcome& next = batch_[delivered_];
-    switch (next.what) {
-      case outcome::kind::finished:
-        deliver(next);
-        break;
-      case outcome::kind::called_off:
-        forget(next.ticket);
-        break;
-      case outcome::kind::worker_lost:
-        if (next.slot + 1 == queue_.slots()) {
-          woken_ = true;
+void pool_queue::deliver_arrivals() {
+  for (std::size_t i = 0; i < arrivals_.size(); ++i) {
+    arrival& from = arrivals_[i];
+    while (from.first < from.states.size()) {
+      const std::size_t at = from.first++;
+      if (from.states[at] != arrival::state::todo) {
+        continue;
+      }
+      const outcome& next = from.batch[at];
+      from.states[at] = arrival::state::doing;
+      ++from.doing;
+      try {
+        deliver(from, next);
+      } catch (...) {
+        --from.doing;
+        if (next.what == outcome::kind::finished && find(next.ticket) != nullptr) {
+          from.states[at] = arrival::state::todo;
+          from.first = std::min(from.first, at);
         } else {
-          --notices_;
-          lost_.push_back(next.slot);
-          ring();
+          from.states[at] = arrival::state::done;
         }
-        break;
+        throw;
+      }
+      --from.doing;
+      from.states[at] = arrival::state::done;
     }
-    ++delivered_;
   }
 }
 
-void pool_queue::deliver(const outcome& received) {
+void pool_queue::deliver(arrival& from, const outcome& received) {
+  switch (received.what) {
+    case outcome::kind::finished:
+      deliver_finished(from, received);
+      break;
+    case outcome::kind::called_off:
+      forget(received.ticket);
+      break;
+    case outcome::kind::worker_lost:
+      if (received.slot + 1 == queue_.slots()) {
+        woken_ = true;
+      } else {
+        --notices_;
+        lost_.push_back(received.slot);
+        ring();
+      }
+      break;
+  }
+}
+
+void pool_queue::deliver_finished(arrival& from, const outcome& received) {
   const task_entry* const found = find(received.ticket);
   if (found == nullptr) {
     return;
@@ -185,17 +236,30 @@ void pool_queue::deliver(const outcome& received) {
   pool_job& of = *found->delivered_to;
   const std::size_t index = found->index;
   if (of.has_ended()) {
-    batch_.large().reset();
+    from.batch.large().reset();
     forget(received.ticket);
     return;
   }
   bool ok = received.note == static_cast<std::uint16_t>(outcome_note::returned);
-  nb::object value = decode(received, ok);
+  nb::object value = decode(from, received, ok);
   forget(received.ticket);
-  if (!ok && of.retries && nb::cast<bool>(crew.attr("_retry")(job, index, value))) {
-    return;
+  if (!ok && of.retries) {
+    try {
+      if (nb::cast<bool>(crew.attr("_retry")(job, index, value))) {
+        return;
+      }
+    } catch (...) {
+      if (!is_in_flight(job, index)) {
+        deliver_to(job, of, index, false, std::move(value));
+      }
+      throw;
+    }
   }
   deliver_to(job, of, index, ok, std::move(value));
+}
+
+bool pool_queue::is_in_flight(const nb::object& job, std::size_t index) const {
+  return std::ranges::any_of(entries_, [&](const task_entry& each) { return each.job.is(job) && each.index == index; });
 }
 
 void pool_queue::deliver_to(const nb::object& job, pool_job& of, std::size_t index, bool ok, nb::object value) {
@@ -209,26 +273,49 @@ void pool_queue::deliver_to(const nb::object& job, pool_job& of, std::size_t ind
   after_delivery(job, of);
 }
 
-// Once for all that came together.
+// Once for all that came together. What an exception keeps from being told is told next time.
 void pool_queue::tell() {
-  for (const nb::object& job : std::exchange(progressing_, {})) {
-    pool_job& of = job_of(job);
-    if (of.progress.is_valid() && !of.progress.is_none()) {
-      of.progress.attr("update")(std::exchange(of.progressed, 0));
-      if (of.has_ended()) {
-        of.progress.attr("close")();
+  const auto tell_all = [](std::deque<nb::object>& jobs, auto tell_one) {
+    while (!jobs.empty()) {
+      nb::object job = std::move(jobs.front());
+      jobs.pop_front();
+      try {
+        tell_one(job);
+      } catch (...) {
+        jobs.push_front(std::move(job));
+        throw;
       }
     }
+  };
+  tell_all(called_back_, [&](const nb::object& job) { crew.attr("_called_back")(job); });
+  tell_all(progressing_, [&](const nb::object& job) { tell_progress(job); });
+  tell_all(watched_, [](const nb::object& job) { job.attr("_tell")(); });
+}
+
+void pool_queue::tell_progress(const nb::object& job) {
+  pool_job& of = job_of(job);
+  const nb::object progress = of.progress;
+  if (!progress.is_valid() || progress.is_none()) {
+    return;
   }
-  for (const nb::object& job : std::exchange(watched_, {})) {
-    job.attr("_tell")();
+  try {
+    progress.attr("update")(std::exchange(of.progressed, 0));
+    if (of.has_ended()) {
+      progress.attr("close")();
+    }
+  } catch (nb::python_error& raised) {
+    if (!raised.matches(PyExc_Exception)) {
+      throw;
+    }
+    raised.discard_as_unraisable(progress);  // it must not hurt the work
+    of.progress.reset();
   }
 }
 
-nb::object pool_queue::decode(const outcome& received, bool& ok) {
+nb::object pool_queue::decode(arrival& from, const outcome& received, bool& ok) {
   try {
-    if (batch_.large().in_place()) {
-      return decode_borrowed(std::move(batch_.large()), received.bytes.size());
+    if (from.batch.large().in_place()) {
+      return decode_borrowed(std::move(from.batch.large()), received.bytes.size());
     }
     return decode_object(received.tag, received.bytes);
   } catch (nb::python_error& raised) {
@@ -249,11 +336,12 @@ nb::object pool_queue::decode(const outcome& received, bool& ok) {
 }
 
 void pool_queue::after_delivery(const nb::object& job, pool_job& of) {
+  some_ready_ = some_ready_ || of.is_ready();
   if (!of.has_ended()) {
     return;
   }
   if (of.called_back) {
-    crew.attr("_called_back")(job);
+    called_back_.push_back(job);
     woken_ = true;
   } else if (of.watched) {
     watched_.push_back(job);
@@ -262,8 +350,13 @@ void pool_queue::after_delivery(const nb::object& job, pool_job& of) {
 }
 
 void pool_queue::fail(const nb::object& job, std::size_t index, const nb::object& error) {
-  deliver_to(job, job_of(job), index, false, error);
-  tell();
+  try {
+    deliver_to(job, job_of(job), index, false, error);
+    tell();
+  } catch (...) {
+    expect();
+    throw;
+  }
 }
 
 void pool_queue::open(const nb::object& job) {
@@ -288,7 +381,7 @@ void pool_queue::ended(nb::handle job) {
     return;
   }
   of.is_open = false;
-  some_ended_ = true;
+  some_ready_ = true;
   unneeded_.push_back(of.take_pool());
   unneeded_.push_back(std::move(open_[of.place]));
   if (of.place + 1 != open_.size()) {
@@ -326,10 +419,29 @@ void pool_queue::lost(std::size_t slot) {
 // The last slot belongs to no worker: its "death" only lets receive() return.
 void pool_queue::wake() {
   tell_followers();
-  if (receiving_) {
+  if (receiver_ != 0) {
     const released_gil released;
     queue_.lost(queue_.slots() - 1);
   }
+}
+
+work_queue::called_off pool_queue::call_off(std::uint64_t ticket) {
+  const work_queue::called_off found = queue_.call_off(ticket);
+  if (found.result == work_queue::call_off_result::running) {
+    some_condemned_ = true;
+    ring();
+  }
+  return found;
+}
+
+std::vector<std::size_t> pool_queue::condemned() const {
+  std::vector<std::size_t> slots;
+  for (std::size_t slot = 0; slot + 1 < queue_.slots(); ++slot) {
+    if (queue_.account(slot).condemned) {
+      slots.push_back(slot);
+    }
+  }
+  return slots;
 }
 
 pool_queue::task_entry* pool_queue::find(std::uint64_t ticket) {
@@ -380,7 +492,12 @@ int pool_queue::traverse(visitproc visit, void* arg) {
   for (const task_entry& each : entries_) {
     Py_VISIT(each.job.ptr());
   }
-  for (const std::vector<nb::object>* const all : {&open_, &unneeded_, &progressing_, &watched_}) {
+  for (const std::vector<nb::object>* const all : {&open_, &unneeded_}) {
+    for (const nb::object& each : *all) {
+      Py_VISIT(each.ptr());
+    }
+  }
+  for (const std::deque<nb::object>* const all : {&progressing_, &called_back_, &watched_}) {
     for (const nb::object& each : *all) {
       Py_VISIT(each.ptr());
     }

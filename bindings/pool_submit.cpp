@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "codec.hpp"
+#include "errors.hpp"
 #include "imported.hpp"
 #include "lent.hpp"
 #include "pickler.hpp"
@@ -123,6 +124,7 @@ sent_function pool_queue::function_to_send(nb::handle function) {
 }
 
 // Sends tasks of one job. Their entries come first: an outcome may arrive at any time.
+// @throws  as work_queue::submit_many; then `entries` are those that were not sent.
 void pool_queue::push(std::vector<outgoing_record>& records, std::vector<task_entry>& entries) {
   std::unique_lock lock(submitting_, std::try_to_lock);
   if (!lock) {
@@ -148,12 +150,37 @@ void pool_queue::push(std::vector<outgoing_record>& records, std::vector<task_en
       status = queue_.submit_many(std::span(records).subspan(submitted), submitted, forever);
     }
   } catch (...) {
-    for (std::size_t i = submitted; i < records.size(); ++i) {
-      bytes_in_flight_ -= entries_.back().size;
+    entries.resize(records.size() - submitted);
+    for (auto each = entries.rbegin(); each != entries.rend(); ++each) {
+      *each = std::move(entries_.back());
+      bytes_in_flight_ -= each->size;
       --tasks_in_flight_;
       entries_.pop_back();
     }
     throw;
+  }
+}
+
+// Sends a batch. What keeps tasks from being sent is their outcome.
+void pool_queue::push_or_fail(ticketed_batch& batch) {
+  nb::object error;
+  try {
+    push(batch.records, batch.entries);
+    batch.entries.clear();
+  } catch (const std::bad_alloc&) {
+    error = nb::steal(PyObject_CallFunction(PyExc_MemoryError, "s", "there is no shared memory left for the task"));
+    if (!error.is_valid()) {
+      throw nb::python_error();
+    }
+  } catch (const std::exception&) {
+    set_error_from_current_exception();
+    const nb::python_error raised;
+    error = nb::borrow(raised.value());
+  }
+  const std::vector<task_entry> failed = std::exchange(batch.entries, {});
+  batch.clear();
+  for (const task_entry& each : failed) {
+    deliver_to(each.job, *each.delivered_to, each.index, false, error);
   }
 }
 
@@ -220,15 +247,18 @@ bool pool_queue::submit_items(const nb::object& job, call_kind kind, nb::handle 
   ticketed_batch batch;
   const auto send = [&] {
     if (!batch.records.empty()) {
-      push(batch.records, batch.entries);
-      batch.clear();
+      push_or_fail(batch);
     }
   };
-  const auto fail = [&](std::size_t task, const nb::object& error) { deliver_to(job, of, task, false, error); };
+  const auto finish = [&] {
+    send();
+    tell();
+  };
+  const auto fail = [&](const nb::object& error) { deliver_to(job, of, of.submitted++, false, error); };
   try {
     for (std::size_t count = 0; count < most; ++count) {
       if (of.has_ended()) {
-        send();
+        finish();
         return false;  // it was aborted
       }
       if (is_full()) {
@@ -236,12 +266,11 @@ bool pool_queue::submit_items(const nb::object& job, call_kind kind, nb::handle 
       }
       const nb::object chunk = chunk_size == 1 ? next_of(items) : next_chunk(items, chunk_size);
       if (!chunk.is_valid()) {
-        send();
+        finish();
         return false;
       }
-      const std::size_t index = of.submitted++;
       if (function_error.is_valid()) {
-        fail(index, function_error);
+        fail(function_error);
         continue;
       }
       nb::object kept;
@@ -256,7 +285,7 @@ bool pool_queue::submit_items(const nb::object& job, call_kind kind, nb::handle 
         try {
           by_value = crew.attr("_by_value")(chunk, error);
         } catch (nb::python_error& again) {
-          fail(index, current_exception(again));
+          fail(current_exception(again));
           continue;
         }
       }
@@ -274,7 +303,7 @@ bool pool_queue::submit_items(const nb::object& job, call_kind kind, nb::handle 
         parts.push_back(function_bytes);
         parts.push_back(bytes_of(trailer));
         batch.records.push_back({tag, parts});
-        batch.entries.push_back({job, &of, index, size});
+        batch.entries.push_back({job, &of, of.submitted++, size});
         send();
         continue;
       }
@@ -293,12 +322,12 @@ bool pool_queue::submit_items(const nb::object& job, call_kind kind, nb::handle 
       batch.bytes.insert(batch.bytes.end(), last.begin(), last.end());
       batch.contents.push_back(const_bytes(batch.bytes).subspan(begin));
       batch.records.push_back({tag, {&batch.contents.back(), 1}});
-      batch.entries.push_back({job, &of, index, size});
+      batch.entries.push_back({job, &of, of.submitted++, size});
       if (at_once) {
         send();
       }
     }
-    send();
+    finish();
   } catch (...) {
     const std::exception_ptr trouble = std::current_exception();
     send();  // what was made into tasks is as good as submitted

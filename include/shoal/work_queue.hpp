@@ -72,6 +72,7 @@ class outcome_batch {
 struct slot_account {
   std::optional<std::uint64_t> running;           ///< the ticket of the task being run
   std::chrono::steady_clock::time_point since{};  ///< when it was begun, if its worker said so; else zero
+  bool condemned = false;                         ///< it was called off: its worker is to be killed
   std::uint64_t finished = 0;                     ///< tasks
   std::chrono::nanoseconds idle{};                ///< time spent waiting for tasks, until now
   std::uint64_t bytes_in = 0;                     ///< of tasks taken
@@ -158,7 +159,7 @@ class work_queue {
     withdrawn,  ///< nobody will begin it, unless somebody has finished it already; either will come out of next()
     running,    ///< the worker in the slot told is at it, and will neither finish it nor do anything else: kill it now
     too_late,   ///< it has an outcome
-    too_many,   ///< not withdrawn: more than a million tasks are outstanding, and this is not to be told from another
+    too_many,   ///< not withdrawn: one that is a multiple of a million tasks away is called off and has no outcome yet
   };
   struct called_off {
     call_off_result result;

@@ -509,7 +509,7 @@ class WorkQueue:
     def open_count(self) -> int: ...
     @property
     def expects_something(self) -> bool:
-        """Whether there are open jobs, or losses that have not come out."""
+        """Whether there are open jobs, losses that have not come out, or somebody who is to be told something."""
 
     @property
     def is_full(self) -> bool:
@@ -528,6 +528,12 @@ class WorkQueue:
 
         That worker does nothing else, and must be killed now.
         """
+
+    def take_condemned(self) -> bool:
+        """Owner: whether there are workers to be killed since this was asked last; the bell rings when there is one."""
+
+    def condemned(self) -> list[int]:
+        """Owner: the slots of workers whose task was called off, and that are to be killed."""
 
     def withdraw(self, ticket: int) -> tuple[bool, int | None]:
         """The same, but a worker that is at it goes on."""

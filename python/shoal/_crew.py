@@ -151,11 +151,13 @@ class Crew:
 
     def job_ended(self, job: Any) -> None:
         """Call it where a job has ended otherwise than by an outcome."""
-        if job._progress is not None:
-            job._progress.close()
-        self._work.ended(job)
-        self._let_waiters_look()
-        job._tell()
+        try:
+            if job._progress is not None:
+                job._progress.close()
+        finally:
+            self._work.ended(job)
+            self._let_waiters_look()
+            job._tell()
 
     @property
     def is_full(self) -> bool:
@@ -204,35 +206,36 @@ class Crew:
         entries = [self._work.entry(ticket, False) for ticket in self._work.tickets_of(job)]
         return [entry[1] for entry in entries if entry is not None]
 
-    def give_up(self, job: Any) -> None:
+    def give_up(self, job: Any, error: BaseException | None = None) -> None:
         """Nobody wants `job` any more: what is pending is not run; what is running goes on."""
+        self._abort(job, error or ProcessError("the call was interrupted"))  # first, lest another interrupt prevent it
         for ticket in self._work.tickets_of(job):
             self._work.withdraw(ticket)
-        self._abort(job, ProcessError("the call was interrupted"))
 
     def cancel(self, job: Any, killing: bool) -> bool:
         """Give up `job` unless it has ended: what is pending is not run, what is running is killed, or goes on."""
         from concurrent.futures import CancelledError
 
-        killed = []
         with self._lock:
             if job._ended or self._state == TERMINATE:
                 return False
             tickets = self._work.tickets_of(job)
             if not killing and (len(tickets) != 1 or not self._work.withdraw(tickets[0])[0]):
                 return False
-            for ticket in tickets if killing else ():
-                slot = self._work.call_off(ticket)[1]
-                if slot is not None:
-                    self._ends[ticket] = CancelledError()
-                    killed.append(slot)
             job._cancelled = True
             self._abort(job, CancelledError())
-            for slot in killed:
+            for ticket in tickets if killing else ():
+                self._work.call_off(ticket)
+            self._kill_condemned()
+        return True
+
+    def _kill_condemned(self) -> None:
+        """Kill the workers whose tasks were called off: they do nothing any more."""
+        with self._lock:
+            for slot in self._work.condemned():
                 worker = self.workers[slot]
                 if worker is not None and worker.process.exitcode is None:
                     worker.process.kill()
-        return True
 
     def close(self) -> None:
         """End when all jobs have."""
@@ -402,6 +405,8 @@ class Crew:
         for slot in self._work.take_lost():
             if self._state != TERMINATE:
                 self._bury(slot)
+        if self._work.take_condemned():
+            self._kill_condemned()  # in case that whoever called off the task was interrupted
         now = time.monotonic()
         for slot in [slot for slot, when in self._vacant.items() if when <= now or not self._is_needed()]:
             del self._vacant[slot]

@@ -103,8 +103,11 @@ class Feeder:
                     return True
         except BaseException as error:
             # Of the iterable. In a thread nobody would see it.
-            crew.fail(job, job._tasks_submitted, error)
-            self._end(job._tasks_submitted + 1)
+            if isinstance(job, IMapIterator):
+                crew.fail(job, job._tasks_submitted, error)
+                self._end(job._tasks_submitted + 1)
+            else:
+                crew.give_up(job, error)
             if not at_once and not isinstance(error, Exception):
                 raise
         else:

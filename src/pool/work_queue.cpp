@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 #include <mutex>
 #include <utility>
@@ -45,6 +46,8 @@ outcome read_outcome(encoding tag, const_bytes bytes) {
           .bytes = bytes.first(size)};
 }
 
+constexpr std::size_t most_together = 4096;
+
 queue_options labelled(std::string label) { return {.label = std::move(label)}; }
 
 std::int64_t nanoseconds_now() { return steady_clock::now().time_since_epoch().count(); }
@@ -80,8 +83,8 @@ class idle_time {
 
 // Announces a task that was taken. @return false if it was called off: it must not be begun.
 //
-// The word is announced before the bit is looked at, and the owner sets the bit before it looks at the word. So one of
-// them sees the other; and if the owner finds the word tentative still, the exchange decides.
+// The word is announced before the mark is looked at, and the owner sets the mark before it looks at the word. So one
+// of them sees the other; and if the owner finds the word tentative still, the exchange decides.
 bool begin_running(const worker_slots& slots, worker_slot& mine, std::uint64_t ticket) {
   mine.since.store(0, std::memory_order_release);
   std::uint64_t announced = (ticket + 1) | worker_slot::tentative;
@@ -152,19 +155,22 @@ class work_queue::impl {
     }
     unsettled_.issue(records.size());
     std::size_t pushed = 0;
+    const auto settle_accounts = [&] {
+      submitted += pushed;
+      unsettled_.withdraw(records.size() - pushed);
+    };
+    queue_status status = queue_status::busy;
     try {
-      const queue_status status = tasks_.push_many(records, pushed, until);
-      submitted += pushed;
-      unsettled_.withdraw(records.size() - pushed);
-      if (status == queue_status::closed) {
-        throw_closed();
-      }
-      return status;
-    } catch (const std::bad_alloc&) {
-      submitted += pushed;
-      unsettled_.withdraw(records.size() - pushed);
+      status = tasks_.push_many(records, pushed, until);
+    } catch (...) {
+      settle_accounts();
       throw;
     }
+    settle_accounts();
+    if (status == queue_status::closed) {
+      throw_closed();
+    }
+    return status;
   }
 
   [[nodiscard]] std::uint64_t next_ticket() const noexcept {
@@ -203,7 +209,7 @@ class work_queue::impl {
     return std::nullopt;
   }
 
-  // The bit first, then a look at who is running it: see begin_running.
+  // The mark first, then a look at who is running it: see begin_running.
   called_off call_off(std::uint64_t ticket, bool condemning) {
     const std::lock_guard lock(mutex_);
     bool set_now = false;
@@ -214,16 +220,15 @@ class work_queue::impl {
       case ticket_window::state::called_off:
         break;
       case ticket_window::state::open:
-        if (unsettled_.next() - unsettled_.first() > worker_slots::period) {
+        if (!slots_.call_off(ticket)) {
           otherwise = call_off_result::too_many;
           break;
         }
-        slots_.call_off(ticket);
         unsettled_.call_off(ticket);
         set_now = true;
     }
     const called_off found = look_at_workers(ticket, otherwise, condemning);
-    if (set_now && found.result == call_off_result::running && !condemning) {
+    if (set_now && found.result == call_off_result::running) {  // nobody looks at the mark any more
       slots_.forget(ticket);
       unsettled_.reopen(ticket);
     }
@@ -331,6 +336,8 @@ std::uint64_t work_queue::next_ticket() const noexcept { return impl_->next_tick
 queue_status work_queue::next(outcome_batch& out, std::size_t most, deadline until) {
   out.small_.clear();
   out.outcomes_.clear();
+  most = std::min(most, most_together);
+  out.outcomes_.reserve(most);  // what has been taken must not get lost for want of memory
   const queue_status status = impl_->results().pop_many(out.small_, out.large_, most, until);
   if (out.large_.in_place()) {
     out.outcomes_.push_back(read_outcome(out.large_.tag(), out.large_.bytes()));
@@ -357,8 +364,9 @@ slot_account work_queue::account(std::size_t slot) const {
   const worker_slot& of = impl_->slots()[slot];
   // In this order: `since` is reset before `running` changes, so it is never that of a task before.
   slot_account found;
-  const std::uint64_t running =
-      of.running.load(std::memory_order_acquire) & ~(worker_slot::called_off | worker_slot::tentative);
+  const std::uint64_t word = of.running.load(std::memory_order_acquire);
+  const std::uint64_t running = word & ~(worker_slot::called_off | worker_slot::tentative);
+  found.condemned = (word & worker_slot::called_off) != 0 && (word & worker_slot::tentative) == 0;
   const std::int64_t since = of.since.load(std::memory_order_acquire);
   if (running != 0) {
     found.running = running - 1;

@@ -8,27 +8,26 @@
 namespace shoal {
 namespace {
 
-/// What lies in the segment behind its header's page; then come the slots, then a bit for every ticket of a period.
+/// What lies in the segment behind its header's page; then come the slots, then a mark for every ticket of a
+/// period.
 struct alignas(sizeof(worker_slot)) slots_header {
   std::uint64_t slots;
-  worker_slot::word called_off;  // how many bits are set
+  worker_slot::word called_off;  // how many marks are set
 };
 
 constexpr std::size_t header_offset = memory::page_size;
 constexpr std::size_t most_slots = 65536;
-constexpr std::size_t bits_size = worker_slots::period / 8;
+constexpr std::size_t marks_size = worker_slots::period * sizeof(std::uint16_t);
 
 constexpr std::size_t offset_of(std::size_t slot) {
   return header_offset + sizeof(slots_header) + sizeof(worker_slot) * slot;
 }
 
-constexpr std::size_t bits_offset(std::size_t slots) {
+constexpr std::size_t marks_offset(std::size_t slots) {
   return (offset_of(slots) + memory::page_size - 1) / memory::page_size * memory::page_size;
 }
 
-constexpr std::size_t size_for(std::size_t slots) { return bits_offset(slots) + bits_size; }
-
-constexpr std::uint64_t mask_of(std::uint64_t ticket) { return std::uint64_t{1} << (ticket % 64); }
+constexpr std::size_t size_for(std::size_t slots) { return marks_offset(slots) + marks_size; }
 
 }  // namespace
 
@@ -39,7 +38,7 @@ worker_slots worker_slots::create(std::size_t slots, const std::string& label) {
   }
   memory::segment made = memory::segment::create(memory::segment_kind::claims, label, size_for(slots));
   made.grow(made.size());
-  made.populate(header_offset, bits_offset(slots) - header_offset);
+  made.populate(header_offset, marks_offset(slots) - header_offset);
   made.at<slots_header>(header_offset)->slots = slots;
   return {std::move(made), slots};
 }
@@ -72,24 +71,29 @@ worker_slot::word& worker_slots::called_off_in_all() const noexcept {
   return segment_.at<slots_header>(header_offset)->called_off;
 }
 
-worker_slot::word& worker_slots::bits_of(std::uint64_t ticket) const noexcept {
-  return segment_.at<worker_slot::word>(bits_offset(slots_))[ticket % period / 64];
+worker_slots::mark& worker_slots::mark_at(std::uint64_t ticket) const noexcept {
+  return segment_.at<mark>(marks_offset(slots_))[ticket % period];
 }
 
-void worker_slots::call_off(std::uint64_t ticket) const noexcept {
-  bits_of(ticket).fetch_or(mask_of(ticket), std::memory_order_relaxed);
+bool worker_slots::call_off(std::uint64_t ticket) const noexcept {
+  mark& at = mark_at(ticket);
+  if (at.load(std::memory_order_relaxed) != 0) {
+    return false;
+  }
+  at.store(mark_of(ticket), std::memory_order_relaxed);
   called_off_in_all().fetch_add(1, std::memory_order_seq_cst);
+  return true;
 }
 
 void worker_slots::forget(std::uint64_t ticket) const noexcept {
-  bits_of(ticket).fetch_and(~mask_of(ticket), std::memory_order_relaxed);
+  mark_at(ticket).store(0, std::memory_order_relaxed);
   called_off_in_all().fetch_sub(1, std::memory_order_seq_cst);
 }
 
-// The count first: mostly it is zero, and then the bits' memory is never touched.
+// The count first: mostly it is zero, and then the marks' memory is never touched.
 bool worker_slots::is_called_off(std::uint64_t ticket) const noexcept {
   return called_off_in_all().load(std::memory_order_seq_cst) != 0 &&
-         (bits_of(ticket).load(std::memory_order_relaxed) & mask_of(ticket)) != 0;
+         mark_at(ticket).load(std::memory_order_relaxed) == mark_of(ticket);
 }
 
 }  // namespace shoal

@@ -36,7 +36,7 @@ struct alignas(64) worker_slot {
 /// The worker slots of a work queue, and the tickets that were called off, in shared memory.
 class worker_slots {
  public:
-  /// Tickets that are as far apart share a bit of those that were called off.
+  /// Of tickets that are as far apart, one can be called off at a time.
   static constexpr std::uint64_t period = 1 << 20;
 
   static worker_slots create(std::size_t slots, const std::string& label);
@@ -50,7 +50,9 @@ class worker_slots {
 
   // Of tickets that were called off; by one thread at a time, but for the question.
 
-  void call_off(std::uint64_t ticket) const noexcept;
+  /// @return false if another one that is some periods away is called off.
+  [[nodiscard]] bool call_off(std::uint64_t ticket) const noexcept;
+  /// The ticket must be called off.
   void forget(std::uint64_t ticket) const noexcept;
   [[nodiscard]] bool is_called_off(std::uint64_t ticket) const noexcept;
 
@@ -58,7 +60,14 @@ class worker_slots {
   worker_slots(memory::segment segment, std::size_t slots) : segment_(std::move(segment)), slots_(slots) {}
 
   [[nodiscard]] worker_slot::word& called_off_in_all() const noexcept;
-  [[nodiscard]] worker_slot::word& bits_of(std::uint64_t ticket) const noexcept;
+  // Of the period in which a ticket with this place is called off; 0: none is. No more than 2^36 tickets can be without
+  // an outcome, so it is told from all others.
+  using mark = std::atomic<std::uint16_t>;
+  static_assert(mark::is_always_lock_free);
+  static mark::value_type mark_of(std::uint64_t ticket) noexcept {
+    return static_cast<mark::value_type>(ticket / period % 0xffff + 1);
+  }
+  [[nodiscard]] mark& mark_at(std::uint64_t ticket) const noexcept;
 
   memory::segment segment_;
   std::size_t slots_;

@@ -412,14 +412,44 @@ TEST(WorkQueue, TaskThatAsLongBeforeWasCalledOffIsNone) {
 
 TEST(WorkQueue, TaskIsNotCalledOffWhereItCannotBeToldFromAnother) {
   work_queue work(1);
-  const std::vector<shoal::outgoing_record> many(shoal::worker_slots::period + 1,
-                                                 shoal::outgoing_record{encoding::raw, {}});
+  constexpr std::uint64_t period = shoal::worker_slots::period;
+  const std::vector<shoal::outgoing_record> many(period + 1, shoal::outgoing_record{encoding::raw, {}});
   std::size_t submitted = 0;
   ASSERT_EQ(work.submit_many(many, submitted), queue_status::ok);
-  EXPECT_EQ(work.call_off(7).result, call_off_result::too_many);
-  run_one(work, 0);
-  EXPECT_EQ(outcomes(work).size(), 1U);
-  EXPECT_EQ(work.call_off(7).result, call_off_result::withdrawn);
+  EXPECT_EQ(work.call_off(period).result, call_off_result::withdrawn);
+  EXPECT_EQ(work.call_off(0).result, call_off_result::too_many);
+  EXPECT_EQ(run_one(work, 0), 0U);
+}
+
+TEST(WorkQueue, TaskIsNotCalledOffByOneLongBeforeThatNobodyHasHeardOf) {
+  work_queue work(1);
+  constexpr std::uint64_t period = shoal::worker_slots::period;
+  const std::vector<shoal::outgoing_record> many(period + 1, shoal::outgoing_record{encoding::raw, {}});
+  std::size_t submitted = 0;
+  work.submit(encoding::raw, bytes("task"));
+  EXPECT_EQ(work.call_off(0).result, call_off_result::withdrawn);
+  ASSERT_EQ(work.submit_many(many, submitted), queue_status::ok);
+  for (std::uint64_t ticket = 1; ticket <= period; ++ticket) {
+    ASSERT_EQ(run_one(work, 0), ticket);
+  }
+}
+
+TEST(WorkQueue, TaskIsNotCalledOffByOneLongBeforeWhoseWorkerIsStillDying) {
+  work_queue work(2);
+  taken_task taken;
+  constexpr std::uint64_t period = shoal::worker_slots::period;
+  const std::vector<shoal::outgoing_record> many(period + 1, shoal::outgoing_record{encoding::raw, {}});
+  std::size_t submitted = 0;
+  ASSERT_EQ(work.submit_many(many, submitted), queue_status::ok);
+  ASSERT_EQ(work.take(1, taken, no_waiting), queue_status::ok);
+  EXPECT_EQ(work.call_off(0).result, call_off_result::running);
+  EXPECT_EQ(work.call_off(0).result, call_off_result::running);
+  for (std::uint64_t ticket = 1; ticket <= period; ++ticket) {
+    ASSERT_EQ(run_one(work, 0), ticket);
+  }
+  work.lost(1);
+  EXPECT_EQ(outcomes(work).size(), period + 1);
+  EXPECT_EQ(work.reclaim(1), 0U);
 }
 
 TEST(WorkQueue, WorkerRunningATaskThatIsCalledOffDoesNothingElse) {
