@@ -100,13 +100,20 @@ std::size_t pool_result::deliver(std::size_t index, bool ok, nb::object value) {
   return items;
 }
 
-void pool_result::abort(nb::object error) {
-  if (!has_ended()) {
-    ok_ = false;
-    value_ = std::move(error);
-    ready_ = true;
-    end();
+bool pool_result::abort(nb::object error) {
+  const bool failed = fail(std::move(error));
+  ready_ = ready_ || failed;
+  return failed;
+}
+
+bool pool_result::fail(nb::object error) {
+  if (has_ended()) {
+    return false;
   }
+  ok_ = false;
+  const nb::object unfinished = std::exchange(value_, std::move(error));
+  finish();
+  return true;
 }
 
 void pool_result::finish() {
@@ -149,11 +156,13 @@ void pool_results::hand_out(bool ok, nb::object value) {
   }
 }
 
-void pool_results::abort(nb::object error) {
-  if (!has_ended()) {
-    error_ = std::move(error);
-    end();
+bool pool_results::abort(nb::object error) {
+  if (has_ended()) {
+    return false;
   }
+  error_ = std::move(error);
+  end();
+  return true;
 }
 
 bool pool_results::take(nb::object& out) {
@@ -225,7 +234,7 @@ void bind_pool_job(nb::module_& module) {
       .def_prop_rw(
           "_progress", [](const pool_job& self) { return self.progress.is_valid() ? self.progress : nb::none(); },
           [](pool_job& self, nb::object progress) { self.progress = std::move(progress); }, nb::arg().none())
-      .def("_abort", [](pool_job& self, nb::object error) { self.abort(std::move(error)); });
+      .def("_abort", [](pool_job& self, nb::object error) { return self.abort(std::move(error)); });
   nb::class_<pool_result, pool_job>(module, "PoolResult", nb::type_slots(collected.data()))
       .def(nb::init<nb::object, Py_ssize_t, std::size_t>(), nb::arg("pool").none(), nb::arg("length") = -1,
            nb::arg("chunk_size") = 1)
@@ -234,6 +243,7 @@ void bind_pool_job(nb::module_& module) {
       .def_prop_ro("_tasks_left", &pool_result::tasks_left)
       .def_prop_ro("_value",
                    [](const pool_result& self) { return self.value().is_valid() ? self.value() : nb::none(); })
+      .def("_fail", &pool_result::fail)
       .def("_completed", &pool_result::completed);
   nb::class_<pool_results, pool_job>(module, "PoolResults", nb::type_slots(iterated.data()))
       .def(nb::init<nb::object, bool, std::size_t>(), nb::arg("pool").none(), nb::arg("ordered"),

@@ -25,7 +25,8 @@ class pool_job {
   virtual std::size_t deliver(std::size_t index, bool ok, nanobind::object value) = 0;
 
   /// No more outcomes will come: whoever waits gets `error`. Ignored once the job has ended.
-  virtual void abort(nanobind::object error) = 0;
+  /// @return whether it has ended by this.
+  virtual bool abort(nanobind::object error) = 0;
 
   /// Whether somebody who waits for this job can go on.
   [[nodiscard]] virtual bool is_ready() const noexcept = 0;
@@ -69,7 +70,9 @@ class pool_result : public pool_job {
   pool_result(nanobind::object pool, Py_ssize_t length, std::size_t chunk_size);
 
   std::size_t deliver(std::size_t index, bool ok, nanobind::object value) override;
-  void abort(nanobind::object error) override;
+  bool abort(nanobind::object error) override;
+  /// As abort, but ready only after completed() if `called_back`.
+  bool fail(nanobind::object error);
   [[nodiscard]] bool is_ready() const noexcept override { return ready_; }
   void completed() noexcept { ready_ = true; }
 
@@ -104,7 +107,7 @@ class pool_results : public pool_job {
   pool_results(nanobind::object pool, bool ordered, std::size_t chunk_size);
 
   std::size_t deliver(std::size_t index, bool ok, nanobind::object value) override;
-  void abort(nanobind::object error) override;
+  bool abort(nanobind::object error) override;
   [[nodiscard]] bool is_ready() const noexcept override { return !items_.empty() || has_ended(); }
 
   /// Takes the next result. @return false if none is there. @throws nb::python_error  it is an error.

@@ -64,13 +64,14 @@ class pool_queue {
 
   // The owner.
 
-  /// Submits task `index` of `job`. @return its ticket. @throws nb::python_error  what pickling raises; shoal::error.
-  std::uint64_t submit(const nanobind::object& job, std::size_t index, call_kind kind, nanobind::handle function,
-                       nanobind::handle arguments);
+  /// Submits task `index` of `job`, unless that has ended. @throws nb::python_error  what pickling raises; shoal::error.
+  void submit(const nanobind::object& job, std::size_t index, call_kind kind, nanobind::handle function,
+              nanobind::handle arguments);
 
   /// Submits the next tasks of `job`, made of chunks of what `items` yields, until `most` are submitted or is_full().
   /// With `at_once` each is sent before the next item is asked for.
-  /// @return whether there may be more. @throws  as submit, and what `items` raises.
+  /// @return whether there may be more.
+  /// @throws  as submit, and what `items` raises; what was made of them before has been submitted, or has failed.
   bool submit_items(const nanobind::object& job, call_kind kind, nanobind::handle function,
                     const nanobind::object& items, std::size_t chunk_size, std::size_t most, bool at_once);
 
@@ -108,7 +109,7 @@ class pool_queue {
   /// The tickets of a job's tasks that have no outcome yet.
   [[nodiscard]] std::vector<std::uint64_t> tickets_of(nanobind::handle job) const;
 
-  void open(const nanobind::object& job);
+  void open(const nanobind::object& job);  ///< unless it has ended
   void ended(nanobind::handle job);
   [[nodiscard]] std::vector<nanobind::object> open_jobs() const;
   [[nodiscard]] std::size_t count_open() const noexcept { return open_.size(); }
@@ -158,7 +159,7 @@ class pool_queue {
   };
   struct ticketed_batch;
 
-  std::uint64_t push(std::vector<outgoing_record>& records, std::vector<task_entry>& entries);
+  void push(std::vector<outgoing_record>& records, std::vector<task_entry>& entries);
   sent_function function_to_send(nanobind::handle function);
   static task_trailer trailer_for(const pool_job& job, const sent_function& function, call_kind kind);
 

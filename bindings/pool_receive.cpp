@@ -263,10 +263,11 @@ void pool_queue::after_delivery(const nb::object& job, pool_job& of) {
 void pool_queue::fail(const nb::object& job, std::size_t index, const nb::object& error) {
   deliver_to(job, job_of(job), index, false, error);
   tell();
+  wake();  // another thread may be receiving, and know nothing of it
 }
 
 void pool_queue::open(const nb::object& job) {
-  if (open_.insert(job.ptr()).second) {
+  if (!job_of(job).has_ended() && open_.insert(job.ptr()).second) {
     Py_INCREF(job.ptr());
   }
 }

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "codec.hpp"
+#include "errors.hpp"
 #include "imported.hpp"
 #include "lent.hpp"
 #include "pickler.hpp"
@@ -122,16 +123,16 @@ sent_function pool_queue::function_to_send(nb::handle function) {
   }
 }
 
-// Sends tasks of one job. Their entries come first: an outcome may arrive at any time.
-std::uint64_t pool_queue::push(std::vector<outgoing_record>& records, std::vector<task_entry>& entries) {
+// Sends tasks of one job. Their entries come first: an outcome may arrive at any time. If it throws, `entries` has a job
+// where the task was not sent.
+void pool_queue::push(std::vector<outgoing_record>& records, std::vector<task_entry>& entries) {
   std::unique_lock lock(submitting_, std::try_to_lock);
   if (!lock) {
     const released_gil released;
     lock.lock();
   }
-  const std::uint64_t first = queue_.next_ticket();
   if (entries_.empty()) {
-    first_entry_ = first;
+    first_entry_ = queue_.next_ticket();
   }
   std::size_t size = 0;
   for (task_entry& each : entries) {
@@ -148,18 +149,18 @@ std::uint64_t pool_queue::push(std::vector<outgoing_record>& records, std::vecto
       status = queue_.submit_many(std::span(records).subspan(submitted), submitted, forever);
     }
   } catch (...) {
-    for (std::size_t i = submitted; i < records.size(); ++i) {
+    for (std::size_t i = records.size(); i-- > submitted;) {
       bytes_in_flight_ -= entries_.back().size;
       --tasks_in_flight_;
+      entries[i] = std::move(entries_.back());
       entries_.pop_back();
     }
     throw;
   }
-  return first;
 }
 
-std::uint64_t pool_queue::submit(const nb::object& job, std::size_t index, call_kind kind, nb::handle function,
-                                 nb::handle arguments) {
+void pool_queue::submit(const nb::object& job, std::size_t index, call_kind kind, nb::handle function,
+                        nb::handle arguments) {
   pool_job& of = job_of(job);
   const sent_function sent = function_to_send(function);
   const lent<encoded_object> encoded;
@@ -182,11 +183,14 @@ std::uint64_t pool_queue::submit(const nb::object& job, std::size_t index, call_
   for (const const_bytes part : parts) {
     size += part.size();
   }
+  if (of.has_ended()) {
+    return;  // while its arguments were being pickled
+  }
   open(job);
   std::vector<outgoing_record> records{{tag, parts}};
   std::vector<task_entry> entries;
   entries.push_back({job, &of, index, size});
-  return push(records, entries);
+  push(records, entries);
 }
 
 task_trailer pool_queue::trailer_for(const pool_job& job, const sent_function& function, call_kind kind) {
@@ -216,13 +220,38 @@ bool pool_queue::submit_items(const nb::object& job, call_kind kind, nb::handle 
   open(job);
   const lent<encoded_object> encoded;
   ticketed_batch batch;
-  const auto send = [&] {
-    if (!batch.records.empty()) {
-      push(batch.records, batch.entries);
-      batch.clear();
+  bool some_failed = false;
+  const auto fail = [&](std::size_t task, const nb::object& error) {
+    deliver_to(job, of, task, false, error);
+    some_failed = true;
+  };
+  const auto tell_of_failed = [&] {
+    if (std::exchange(some_failed, false)) {
+      tell();
+      wake();  // another thread may be receiving, and know nothing of it
     }
   };
-  const auto fail = [&](std::size_t task, const nb::object& error) { deliver_to(job, of, task, false, error); };
+  const auto send = [&] {
+    if (!batch.records.empty()) {
+      try {
+        push(batch.records, batch.entries);
+      } catch (...) {
+        const std::exception_ptr trouble = std::current_exception();
+        set_error_from_current_exception();
+        const nb::object error = nb::borrow(nb::python_error().value());
+        for (const task_entry& unsent : batch.entries) {
+          if (unsent.job.is_valid()) {
+            fail(unsent.index, error);
+          }
+        }
+        batch.clear();
+        tell_of_failed();
+        std::rethrow_exception(trouble);
+      }
+      batch.clear();
+    }
+    tell_of_failed();
+  };
   try {
     for (std::size_t count = 0; count < most; ++count) {
       if (of.has_ended()) {
@@ -240,6 +269,9 @@ bool pool_queue::submit_items(const nb::object& job, call_kind kind, nb::handle 
       const std::size_t index = of.submitted++;
       if (function_error.is_valid()) {
         fail(index, function_error);
+        if (at_once) {
+          tell_of_failed();
+        }
         continue;
       }
       nb::object kept;
@@ -250,11 +282,20 @@ bool pool_queue::submit_items(const nb::object& job, call_kind kind, nb::handle 
         kept = encoded->encode(chunk.ptr());
         tag = encoded->tag();
       } catch (nb::python_error& raised) {
-        const nb::object error = current_exception(raised);
+        if (!raised.matches(PyExc_Exception)) {
+          fail(index, nb::borrow(raised.value()));
+          throw;
+        }
         try {
-          by_value = crew.attr("_by_value")(chunk, error);
+          by_value = crew.attr("_by_value")(chunk, nb::borrow(raised.value()));
         } catch (nb::python_error& again) {
-          fail(index, current_exception(again));
+          fail(index, nb::borrow(again.value()));
+          if (!again.matches(PyExc_Exception)) {
+            throw;
+          }
+          if (at_once) {
+            tell_of_failed();
+          }
           continue;
         }
       }
