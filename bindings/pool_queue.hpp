@@ -64,7 +64,7 @@ class pool_queue {
 
   // The owner.
 
-  /// Submits task `index` of `job`, unless that has ended. @throws nb::python_error  what pickling raises; shoal::error.
+  /// Submits task `index` of `job`, unless it has ended. @throws nb::python_error  what pickling raises; shoal::error.
   void submit(const nanobind::object& job, std::size_t index, call_kind kind, nanobind::handle function,
               nanobind::handle arguments);
 
@@ -133,8 +133,9 @@ class pool_queue {
 
   [[nodiscard]] int attending() const noexcept { return attending_; }  ///< threads that wait for a job
 
-  int bell = -1;          ///< an eventfd that the supervisor waits for
-  bool watching = false;  ///< it will see that somebody receives
+  int bell = -1;             ///< an eventfd that the supervisor waits for
+  bool watching = false;     ///< it will see that somebody receives
+  nanobind::object refusal;  ///< if there is one, what jobs that begin from now on fail with
   nanobind::object crew;  ///< is told: _called_back(job), _retry(job, index, error), _some_room(), _sendable(function),
                           ///< _by_value(object, error)
 

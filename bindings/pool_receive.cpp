@@ -11,6 +11,7 @@
 #include "codec.hpp"
 #include "errors.hpp"
 #include "os/futex.hpp"
+#include "pickler.hpp"
 #include "pool_queue.hpp"
 #include "shoal/error.hpp"
 
@@ -267,8 +268,17 @@ void pool_queue::fail(const nb::object& job, std::size_t index, const nb::object
 }
 
 void pool_queue::open(const nb::object& job) {
-  if (!job_of(job).has_ended() && open_.insert(job.ptr()).second) {
-    Py_INCREF(job.ptr());
+  pool_job& of = job_of(job);
+  if (of.has_ended() || !open_.insert(job.ptr()).second) {
+    return;
+  }
+  Py_INCREF(job.ptr());
+  // Whoever refuses says so before it looks at the open jobs.
+  if (refusal.is_valid() && !refusal.is_none()) {
+    of.abort(refusal);
+    after_delivery(job, of);
+    tell();
+    wake();
   }
 }
 
@@ -299,6 +309,9 @@ void pool_queue::close_when_idle() {
 
 // Without the GIL: a worker may be stopped where this needs a lock.
 void pool_queue::close() {
+  if (!refusal.is_valid() || refusal.is_none()) {
+    refusal = checked(PyObject_CallFunction(PyExc_ValueError, "s", "Pool not running"));
+  }
   const released_gil released;
   queue_.close();
 }
@@ -375,6 +388,7 @@ int pool_queue::traverse(visitproc visit, void* arg) {
     }
   }
   Py_VISIT(crew.ptr());
+  Py_VISIT(refusal.ptr());
   Py_VISIT(last_function_.ptr());
   Py_VISIT(kept_function_.ptr());
   return 0;
@@ -392,6 +406,7 @@ void pool_queue::clear() {
   std::vector<nb::object> unneeded = std::exchange(unneeded_, {});
   unneeded.clear();
   crew.reset();
+  refusal.reset();
   last_function_.reset();
   kept_function_.reset();
 }

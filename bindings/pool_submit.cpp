@@ -183,10 +183,10 @@ void pool_queue::submit(const nb::object& job, std::size_t index, call_kind kind
   for (const const_bytes part : parts) {
     size += part.size();
   }
-  if (of.has_ended()) {
-    return;  // while its arguments were being pickled
-  }
   open(job);
+  if (of.has_ended()) {
+    return;  // refused, or aborted
+  }
   std::vector<outgoing_record> records{{tag, parts}};
   std::vector<task_entry> entries;
   entries.push_back({job, &of, index, size});

@@ -87,9 +87,7 @@ void bind_work_queue(nb::module_& module) {
       .def("__init__", &construct, nb::arg("slots"), nb::kw_only(), nb::arg("descriptors") = nb::none())
       .def("submit",
            [](pool_queue& self, const nb::object& job, std::size_t index, unsigned kind, nb::handle function,
-              nb::handle arguments) {
-             return self.submit(job, index, static_cast<call_kind>(kind), function, arguments);
-           })
+              nb::handle arguments) { self.submit(job, index, static_cast<call_kind>(kind), function, arguments); })
       .def("submit_items",
            [](pool_queue& self, const nb::object& job, unsigned kind, nb::handle function, const nb::object& items,
               std::size_t chunk_size, std::size_t most, bool at_once) {
@@ -131,6 +129,9 @@ void bind_work_queue(nb::module_& module) {
       .def("notice_room", &pool_queue::notice_room)
       .def_rw("bell", &pool_queue::bell)
       .def_rw("watching", &pool_queue::watching)
+      .def_prop_rw(
+          "refusal", [](const pool_queue& self) { return self.refusal.is_valid() ? self.refusal : nb::none(); },
+          [](pool_queue& self, nb::object error) { self.refusal = std::move(error); }, nb::arg().none())
       .def_rw("crew", &pool_queue::crew, nb::arg().none());
 }
 

@@ -3,7 +3,8 @@
     python examples/endless_search.py [HOW_MANY]
 
 `imap` takes its input from a generator that never ends. It reads only so many chunks ahead of what was taken from its
-results, so memory does not grow, and the search stops when enough was found. The progress is shown on stderr: by tqdm where it is installed.
+results, so memory does not grow, and the search stops when enough was found. The progress is shown on stderr: by tqdm
+where it is installed.
 """
 
 import itertools

@@ -23,7 +23,8 @@ def close_database():
     worker = current_worker()
     ((count,),) = worker.state.database.execute("select count(*) from seen")
     worker.state.database.close()
-    print(f"worker {worker.number} has seen {count} numbers", flush=True)
+    # With its newline, so that the line of another worker cannot come in between.
+    print(f"worker {worker.number} has seen {count} numbers\n", end="", flush=True)
 
 
 def remember(number):

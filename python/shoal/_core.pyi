@@ -436,8 +436,8 @@ class WorkQueue:
     crew: Any
     """Owner: what is told of all that has to be decided, by methods whose names begin with an underscore."""
 
-    def submit(self, job: PoolJob, index: int, kind: int, function: Any, arguments: Any) -> int:
-        """Owner: send task `index` of a job; its ticket. Raises what pickling raises; then nothing was sent."""
+    def submit(self, job: PoolJob, index: int, kind: int, function: Any, arguments: Any) -> None:
+        """Owner: send task `index` of a job unless it has ended. Raises what pickling raises; then nothing was sent."""
 
     def submit_items(
         self,
@@ -468,6 +468,8 @@ class WorkQueue:
         """Owner: let whoever waits look again."""
     bell: int
     """An eventfd for the supervisor; written to when a loss has come out, and by `expect`."""
+    refusal: BaseException | None
+    """If not None, what jobs that begin from now on fail with."""
     watching: bool
     """The supervisor was asked by `expect`, and has not yet seen to it."""
 

@@ -105,49 +105,43 @@ class Crew:
         self._state = RUN
         self._broken: WorkerDied | None = None
         self._vacant: dict[int, float] = {}  # slots that get a worker later -> when
-        self._ends: dict[
-            int, Exception
-        ] = {}  # tickets of tasks whose worker is killed on purpose -> what they fail with
+        self._ends: dict[int, Exception] = {}  # tickets of tasks whose worker is killed -> what they fail with
         self._limits = TimeLimits(self._work)
         self._patience_ends: float | None = None  # when the supervisor sees that somebody receives, if it watches
         self._lock = threading.RLock()  # guards _state, and `workers` against being refilled after terminate()
         self.workers: list[Worker | None] = [None] * size
         self._bell = Bell()  # tells the supervisor to look again
         self._work.bell = self._bell.fileno()
+        self.supervisor = threading.Thread(target=self._supervise, name="PoolSupervisor", daemon=True)
+        self.result_handler = self._handler.thread
         try:
             for slot in range(size if first is None else first):
                 self._hire(slot)
+            self.result_handler.start()
+            self.supervisor.start()
         except BaseException:
+            self._state = TERMINATE
+            self._handler.end()
             for worker in self._present():
                 worker.process.terminate()
             for worker in self._present():
                 worker.process.join()
             raise
-        self.supervisor = threading.Thread(target=self._supervise, name="PoolSupervisor", daemon=True)
-        self.result_handler = self._handler.thread
-        self.supervisor.start()
-        self.result_handler.start()
 
     # Calls
 
     def submit(self, job: Any, index: int, kind: int, func: Any, arguments: Any) -> None:
         """Let a worker run task `index` of `job`; what keeps it from being sent is its outcome."""
-        if self._broken is not None:
-            self._work.fail(job, index, self._broken)
-            return
         try:
             self._work.submit(job, index, kind, func, arguments)
         except Exception as error:
-            self._work.fail(job, index, self._broken or error)
+            self._work.fail(job, index, self._work.refusal or error)
 
     def submit_items(self, job: Any, kind: int, func: Any, items: Iterator[Any], most: int, at_once: bool) -> bool:
         """The same for the next tasks of `job`, made of `items`. Return whether there may be more.
 
         Raises what `items` raises.
         """
-        if self._broken is not None:
-            self._abort(job, self._broken)
-            return False
         return self._work.submit_items(job, kind, func, items, job._chunksize, most, at_once)
 
     def fail(self, job: Any, index: int, error: BaseException) -> None:
@@ -558,5 +552,7 @@ class Crew:
         self.job_ended(job)
 
     def _abort_all(self, error: BaseException) -> None:
+        """All jobs fail with `error`, and those that begin from now on."""
+        self._work.refusal = self._work.refusal or error
         for job in self._work.open_jobs():
             self._abort(job, error)

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from typing import Any, TypeVar
 
     from shoal._calls import Errors
-    from shoal._insights import Insights
+    from shoal._insights import Insights as Insights
+    from shoal._insights import WorkerInsight as WorkerInsight
 
     R = TypeVar("R")
     S = TypeVar("S")
@@ -35,15 +36,21 @@ __all__ = [
     "AsyncResult",
     "IMapIterator",
     "IMapUnorderedIterator",
+    "Insights",
     "MapResult",
     "Pool",
     "ThreadPool",
     "Worker",
+    "WorkerInsight",
     "current_worker",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    if name in ("Insights", "WorkerInsight"):
+        from shoal import _insights
+
+        return getattr(_insights, name)
     return _stdlib.attribute_for(__name__, name)  # such as ThreadPool
 
 

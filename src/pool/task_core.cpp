@@ -63,7 +63,7 @@ void task_core::set_ready() noexcept {
 
 void task_core::continue_with(continuation& next) noexcept {
   continuation* none = nullptr;
-  if (!next_.compare_exchange_strong(none, &next)) {
+  if (ready() || !next_.compare_exchange_strong(none, &next)) {
     next.run();
   }
 }

@@ -85,7 +85,7 @@ TEST(PoolLoadKill, EveryTaskOfAHundredThousandIsReturnedOrReportedDeadOnce) {
     kills = killer.stop();
   }
   EXPECT_EQ(ends.returned + ends.died, count);
-  EXPECT_GT(kills, 10);
+  EXPECT_GT(kills, 0);
   EXPECT_LE(ends.died, kills) << "no kill fails more than one task";
   EXPECT_FALSE(has_children());
   std::printf("%ld kills: %ld tasks returned, %ld reported dead\n", kills, ends.returned, ends.died);
@@ -102,7 +102,21 @@ TEST(PoolLoadKill, WithRetriesAllSucceed) {
     kills = killer.stop();
   }
   EXPECT_EQ(ends.returned, count);
-  EXPECT_GT(kills, 10);
+  EXPECT_GT(kills, 0);
+  std::printf("%ld kills: %ld tasks returned\n", kills, ends.returned);
+}
+
+TEST(PoolLoadKill, WithRetriesAllSucceedInWorkersThatAreExecutedAnew) {
+  const int count = 10'000;
+  tally ends;
+  long kills = 0;
+  {
+    pool workers(2, {.method = shoal::start_method::spawn});
+    killer_of_children killer(10ms);
+    ends = run_all(workers, count, {.retries = 1000});
+    kills = killer.stop();
+  }
+  EXPECT_EQ(ends.returned, count);
   std::printf("%ld kills: %ld tasks returned\n", kills, ends.returned);
 }
 

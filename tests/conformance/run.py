@@ -34,6 +34,16 @@ SUITE = HERE / "suite.py"
 TESTS = "_test_multiprocessing"
 TESTS_OF_MAIN = "test_multiprocessing_main_handling"
 TESTS_OF_EXECUTORS = "test_concurrent_futures"
+# The same with the executor of shoal.futures, but for those that look inside, and those that expect what is different.
+TESTS_OF_OWN_EXECUTOR = "test_concurrent_futures=shoal"
+OTHERWISE = r"""^(?!.*FailingInitializer|.*\.test_(
+    killed_child | max_tasks_per_child | traceback | python_finalization_error | del_shutdown | shutdown_no_wait |
+    processes_terminate | cancel_futures | error_at_task_unpickle | error_during_result_pickle_on_worker |
+    error_during_result_unpickle_in_result_handler | exit_during_func_exec_on_worker |
+    exit_during_result_pickle_on_worker | exit_during_result_unpickle_in_result_handler | shutdown_deadlock_pickle |
+    idle_process_reuse_.* | gh105829_.*
+)$)"""
+OTHERWISE = re.sub(r"\s", "", OTHERWISE)
 
 # What is in the names of the tests, in four parts as CPython itself divides them.
 PARTS = {
@@ -43,6 +53,7 @@ PARTS = {
     "others": (TESTS, "^(?!With)"),
     "main": (TESTS_OF_MAIN, ""),
     "executor": (TESTS_OF_EXECUTORS, ""),
+    "own_executor": (TESTS_OF_OWN_EXECUTOR, OTHERWISE),
 }
 # Those of queues, and others that pass queues to processes; those of processes themselves; and those of pools.
 QUICK_PARTS = {
@@ -55,6 +66,7 @@ QUICK_PARTS = {
     "pools": (TESTS, "^(WithProcesses)?TestPool"),
     "main": (TESTS_OF_MAIN, ""),
     "executor": (TESTS_OF_EXECUTORS, ""),
+    "own_executor": (TESTS_OF_OWN_EXECUTOR, OTHERWISE),
 }
 
 # More than there are cores, because the tests mostly wait.
@@ -136,7 +148,8 @@ def known_failures():
 
 def has_tests(python, module):
     """Whether these tests are installed with that interpreter; some distributions leave them out."""
-    probe = f"import sys; from importlib.util import find_spec; sys.exit(not find_spec('test.{module}'))"
+    name = f"test.{module.partition('=')[0]}"
+    probe = f"import sys; from importlib.util import find_spec; sys.exit(not find_spec({name!r}))"
     return subprocess.run([python, "-c", probe], timeout=60, check=False, stderr=subprocess.DEVNULL).returncode == 0
 
 
@@ -214,8 +227,9 @@ def parts_to_run(pythons, everything):
     """List them, for each (version, path of the interpreter)."""
     parts = []
     for version, python in pythons:
-        installed = {module for module in (TESTS, TESTS_OF_MAIN, TESTS_OF_EXECUTORS) if has_tests(python, module)}
-        missing = {TESTS, TESTS_OF_MAIN, TESTS_OF_EXECUTORS} - installed
+        modules = {module for module, _ in PARTS.values()}
+        installed = {module for module in modules if has_tests(python, module)}
+        missing = modules - installed
         if missing:
             print(f"CPython {version} is installed without {', '.join(sorted(missing))}: not run", flush=True)
         for method in ("fork", "spawn", "forkserver"):

@@ -5,6 +5,7 @@
 Runs those tests of MODULE, in this interpreter's package `test`, in whose name, which is Class.method, the regular
 expression PATTERN is found. It is _test_multiprocessing; or test_multiprocessing_main_handling: then the programs that
 the tests run are run by `python -m shoal` too; or test_concurrent_futures, of which the tests of processes are run.
+With `=shoal` after that name, their executor is that of shoal.futures.
 
 Writes to REPORT, a line of JSON each: the names of the tests, then for each test its name as it begins, and how it
 ended. Tests that REPORT tells of already are not run: after one that took the whole process with it, the same command
@@ -26,6 +27,13 @@ from test import support
 
 # Children that start with a fresh interpreter run this file too, with the same arguments, and find the classes here.
 _, MODULE, START_METHOD, PATTERN, REPORT = sys.argv
+MODULE, _, EXECUTOR = MODULE.partition("=")
+if EXECUTOR:
+    import concurrent.futures
+
+    import shoal.futures
+
+    concurrent.futures.ProcessPoolExecutor = shoal.futures.ProcessPoolExecutor
 tests = importlib.import_module(f"test.{MODULE}")
 if MODULE == "_test_multiprocessing":
     tests.install_tests_in_module_dict(globals(), START_METHOD)

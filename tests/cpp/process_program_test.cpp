@@ -34,6 +34,7 @@ TEST(ProcessProgram, WithoutARuntimeIsToldSoAndStartsNothing) {
   EXPECT_THAT(output, AllOf(HasSubstr("main\nstarting a process by spawn: "), HasSubstr("by forkserver: "),
                             HasSubstr("Construct a shoal::runtime first thing in main")));
   EXPECT_EQ(output.find("main\n"), output.rfind("main\n")) << "it has started itself";
+  EXPECT_NE(output.find("no pool\n"), output.rfind("no pool\n")) << "by either method";
 }
 
 TEST(ProcessProgram, RunsOnWhenItsFileIsReplaced) {

@@ -171,7 +171,10 @@ ENDS = (close_and_join, terminate_in_traffic, forget)
 
 
 class Sample(NamedTuple):
-    """Of this program and all processes in its session: what it left behind would be among them."""
+    """Of this program and all processes in its session: what it left behind would be among them.
+
+    The workers of the pools that stay count as processes only: a fork has what was open when it was made.
+    """
 
     processes: int
     descriptors: int
@@ -183,14 +186,14 @@ class Sample(NamedTuple):
     @classmethod
     def take(cls, workers: Iterable[int]) -> Sample:
         pids = session_members()
-        others = pids - {os.getpid(), *workers}
+        lasting = pids.difference(workers)
         return cls(
             len(pids),
-            sum(descriptors(pid) for pid in pids),
+            sum(descriptors(pid) for pid in lasting),
             shared_mappings(),
             megabytes(os.getpid(), "RssAnon"),
             megabytes(os.getpid(), "RssShmem"),
-            sum(megabytes(pid, "RssAnon") for pid in others),
+            sum(megabytes(pid, "RssAnon") for pid in lasting - {os.getpid()}),
         )
 
     def __str__(self) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import shoal
-from shoal._insights import Insights, WorkerInsight
+from shoal.pool import Insights, WorkerInsight
 
 told: Any = None
 go: Any = None

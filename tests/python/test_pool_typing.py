@@ -16,7 +16,7 @@ PROGRAM = """
 from __future__ import annotations
 
 import shoal
-from shoal.pool import ApplyResult, IMapIterator, MapResult, Pool, Worker, current_worker
+from shoal.pool import ApplyResult, IMapIterator, MapResult, Pool, Worker, WorkerInsight, current_worker
 from typing_extensions import assert_type
 
 
@@ -58,6 +58,7 @@ def use(pool: Pool, words: list[Word]) -> None:
     assert_type(pool.map(measure, words, progress=True), list[int])
     assert_type(pool.map(measure, words, timeout=1.5, retries=2, retry_on=(OSError, shoal.WorkerDied)), list[int])
     assert_type(current_worker(), "Worker | None")
+    assert_type(pool.insights()[0], WorkerInsight)
     for record in pool.insights():
         assert_type(record.tasks, int)
         assert_type(record.busy, float)

@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <stdexcept>
 
+#include "shoal/pool.hpp"
 #include "shoal/process.hpp"
 
 int main() {
@@ -13,6 +14,12 @@ int main() {
       child.join();
     } catch (const std::logic_error& error) {
       std::puts(error.what());
+    }
+    try {
+      const shoal::pool workers(1, {.method = method});
+      std::puts("it has a pool");
+    } catch (const std::logic_error&) {
+      std::puts("no pool");
     }
   }
 }
