@@ -192,8 +192,15 @@ void pool_queue::deliver(const outcome& received) {
   bool ok = received.note == static_cast<std::uint16_t>(outcome_note::returned);
   nb::object value = decode(received, ok);
   forget(received.ticket);
-  if (!ok && of.retries && nb::cast<bool>(crew.attr("_retry")(job, index, value))) {
-    return;
+  if (!ok && of.retries) {
+    try {
+      if (nb::cast<bool>(crew.attr("_retry")(job, index, value))) {
+        return;
+      }
+    } catch (nb::python_error& raised) {
+      deliver_to(job, of, index, false, nb::borrow(raised.value()));
+      throw;
+    }
   }
   deliver_to(job, of, index, ok, std::move(value));
 }

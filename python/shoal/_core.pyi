@@ -380,8 +380,8 @@ class PoolJob:
     _progress: Any
     """If not None, told how many items are done, by `update(n)`, and by `close()` that all are."""
 
-    def _abort(self, error: BaseException) -> None:
-        """No more outcomes will come: whoever waits gets `error`. Ignored once it has ended."""
+    def _abort(self, error: BaseException) -> bool:
+        """No more outcomes will come: whoever waits gets `error`. Ignored once it has ended, and then False."""
 
 class PoolResult(PoolJob):
     """A call with one result; from `length` 0 on that is a list, made by tasks of `chunk_size` items."""
@@ -397,6 +397,8 @@ class PoolResult(PoolJob):
     def _value(self) -> Any:
         """The result, or what was raised."""
 
+    def _fail(self, error: BaseException) -> bool:
+        """As `_abort`, but ready only after `_completed` if `_is_called_back`."""
     def _completed(self) -> None:
         """What was to be called with the outcome has been."""
 

@@ -16,6 +16,7 @@ from shoal import _stdlib
 from shoal._exit_codes import how_it_ended
 from shoal._functions import FunctionPickler
 from shoal._receiving import ResultHandler
+from shoal._results import name_of
 from shoal._service import Service
 from shoal._time_limits import TimeLimits
 from shoal._worker import WorkQueue, run
@@ -45,6 +46,8 @@ UNATTENDED_SECONDS = 0.01
 STILLBORN_LIMIT = 3
 STILLBORN_LIMIT_WITHOUT_INITIALIZER = 32
 LONGEST_DELAY_SECONDS = 1.0
+# What poll() takes is limited; time limits are not.
+LONGEST_WAIT_SECONDS = 86400.0
 
 
 class Worker:
@@ -147,15 +150,23 @@ class Crew:
     def fail(self, job: Any, index: int, error: BaseException) -> None:
         """Task `index` of `job` has failed."""
         self._work.fail(job, index, error)
-        self._let_waiters_look()
+        self._some_room()
 
     def job_ended(self, job: Any) -> None:
         """Call it where a job has ended otherwise than by an outcome."""
         if job._progress is not None:
             job._progress.close()
         self._work.ended(job)
+        if job._feeder is not None:
+            job._feeder.stop()
         self._let_waiters_look()
-        job._tell()
+        if job._is_ready:
+            job._tell()
+
+    def call_back(self, job: ApplyResult[Any]) -> None:
+        """The outcome of `job`, which is to be called back, is there."""
+        self._handler.call_back(job)
+        self._work.wake()  # it may be the handler that receives
 
     @property
     def is_full(self) -> bool:
@@ -204,11 +215,11 @@ class Crew:
         entries = [self._work.entry(ticket, False) for ticket in self._work.tickets_of(job)]
         return [entry[1] for entry in entries if entry is not None]
 
-    def give_up(self, job: Any) -> None:
-        """Nobody wants `job` any more: what is pending is not run; what is running goes on."""
+    def give_up(self, job: Any, error: BaseException | None = None) -> None:
+        """Nobody wants `job` any more: what is pending is not run; what is running goes on. It fails with `error`."""
         for ticket in self._work.tickets_of(job):
             self._work.withdraw(ticket)
-        self._abort(job, ProcessError("the call was interrupted"))
+        self._abort(job, error or ProcessError("the call was interrupted"))
 
     def cancel(self, job: Any, killing: bool) -> bool:
         """Give up `job` unless it has ended: what is pending is not run, what is running is killed, or goes on."""
@@ -226,13 +237,16 @@ class Crew:
                 if slot is not None:
                     self._ends[ticket] = CancelledError()
                     killed.append(slot)
-            job._cancelled = True
-            self._abort(job, CancelledError())
+            job._cancelled = True  # before others see the end
+            # In another thread the last outcome may have come just now.
+            job._cancelled = cancelled = job._abort(CancelledError())
             for slot in killed:
                 worker = self.workers[slot]
                 if worker is not None and worker.process.exitcode is None:
                     worker.process.kill()
-        return True
+        if cancelled:
+            self.job_ended(job)  # which calls others, who may want the lock
+        return cancelled
 
     def close(self) -> None:
         """End when all jobs have."""
@@ -381,7 +395,8 @@ class Crew:
             self._break(broken)
             self._dismiss()
         if self._state != TERMINATE:
-            self._abort_all(self._broken or ProcessError("the pool was closed before this was done"))
+            closed = ProcessError("the pool was closed before this was done")
+            self._abort_all(self._broken or closed, calling_back=True)
             self._handler.end()
             self._let_waiters_look()
 
@@ -427,7 +442,7 @@ class Crew:
         limit = self._limits.seconds_to_next(worker.slot for worker in self._present())
         if limit is not None:
             looks.append(limit)
-        return max(0.0, min(looks)) if looks else None
+        return max(0.0, min(*looks, LONGEST_WAIT_SECONDS)) if looks else None
 
     def _let_waiters_look(self) -> None:
         """Something has changed for jobs that a thread may be waiting for, otherwise than by an outcome."""
@@ -487,6 +502,8 @@ class Crew:
                     pid, when, error = self._reports.get(False)
                 except Empty:
                     return
+                except Exception:
+                    continue  # it cannot be unpickled here
                 if error is not None:
                     self._failed_starts[pid] = error
                     continue
@@ -517,7 +534,7 @@ class Crew:
         limit = STILLBORN_LIMIT_WITHOUT_INITIALIZER if initializer is None else STILLBORN_LIMIT
         if cause is None and self._stillborn < limit:
             return 0.0 if self._stillborn == 1 else min(LONGEST_DELAY_SECONDS, 0.01 * 2 ** min(self._stillborn, 8))
-        name = getattr(initializer, "__qualname__", repr(initializer))
+        name = name_of(initializer)
         if cause is not None:
             import traceback
 
@@ -545,14 +562,19 @@ class Crew:
             for worker in self._present():
                 if worker.process.exitcode is None:
                     worker.process.terminate()
-        self._abort_all(self._broken)
+        self._abort_all(self._broken, calling_back=True)
 
     def _abort(self, job: Any, error: BaseException) -> None:
         job._abort(error)
         self.job_ended(job)
 
-    def _abort_all(self, error: BaseException) -> None:
+    def _abort_all(self, error: BaseException, calling_back: bool = False) -> None:
         """All jobs fail with `error`, and those that begin from now on."""
         self._work.refusal = self._work.refusal or error
         for job in self._work.open_jobs():
-            self._abort(job, error)
+            if calling_back and job._is_called_back:
+                if job._fail(error):
+                    self._handler.call_back(job)
+                self.job_ended(job)
+            else:
+                self._abort(job, error)

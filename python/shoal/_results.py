@@ -46,7 +46,7 @@ class Job:
     def _describe_as(self, crew: Crew, method: str, func: Callable[..., Any], chunksize: int) -> None:
         self._crew = crew
         self._method = method
-        self._func_name = getattr(func, "__qualname__", None) or repr(func)
+        self._func_name = name_of(func)
         self._chunksize = chunksize
 
     def describe(self, index: int) -> str:
@@ -235,6 +235,16 @@ class IMapUnorderedIterator(IMapIterator[R_co]):
     """What `Pool.imap_unordered` returns: as `IMapIterator`, but each value comes as soon as it is ready."""
 
     _ordered = False
+
+
+def name_of(func: Any) -> str:
+    """What to call a function in messages: no repr(), which may be long, or raise."""
+    name = getattr(func, "__qualname__", None)
+    if isinstance(name, str):
+        return name
+    called = getattr(getattr(func, "func", None), "__qualname__", None)  # functools.partial has it
+    kind = type(func).__qualname__
+    return f"{kind}({called})" if isinstance(called, str) else f"a {kind}"
 
 
 def call_back(callback: Callable[[Any], object], value: Any) -> None:
