@@ -13,7 +13,7 @@ from shoal.errors import WorkerDied
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
     from shoal.pool import Pool
@@ -103,7 +103,8 @@ def map_(
 ) -> MapResult[Any]:
     """Submit tasks for all items, as long as they fit into memory; the others follow by a thread."""
     # Subclasses may have another length than items.
-    items = iterable if type(iterable) in (list, tuple, range) else list(iterable)
+    as_it_is = isinstance(iterable, (list, tuple, range)) and type(iterable) in _CONTAINERS
+    items: Sequence[Any] = iterable if as_it_is else list(iterable)  # type: ignore[assignment]
     if chunksize is None:
         chunksize = 1 if limits.any else max(1, -(-len(items) // (pool._processes * 4)))
     elif chunksize < 1:

@@ -239,7 +239,8 @@ class Crew:
                     killed.append(slot)
             job._cancelled = True  # before others see the end
             # In another thread the last outcome may have come just now.
-            job._cancelled = cancelled = job._abort(CancelledError())
+            cancelled: bool = job._abort(CancelledError())
+            job._cancelled = cancelled
             for slot in killed:
                 worker = self.workers[slot]
                 if worker is not None and worker.process.exitcode is None:
