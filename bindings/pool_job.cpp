@@ -7,7 +7,6 @@
 #include <utility>
 
 #include "bind.hpp"
-#include "pickler.hpp"
 #include "plain_method.hpp"
 
 namespace nb = nanobind;
@@ -63,19 +62,9 @@ pool_job& job_of(nb::handle object) {
   return instance_of<pool_job>(object.ptr());
 }
 
-pool_job::pool_job(nb::object pool, nb::object crew, nb::object method, nb::handle function, std::size_t chunk_size)
-    : pool_(std::move(pool)), crew_(std::move(crew)), method_(std::move(method)), chunk_size_(chunk_size) {
-  static PyObject* const qualified_name = PyUnicode_InternFromString("__qualname__");
-  function_name_ = nb::steal(PyObject_GetAttr(function.ptr(), qualified_name));
-  if (!function_name_.is_valid()) {
-    PyErr_Clear();
-    function_name_ = checked(PyObject_Repr(function.ptr()));
-  }
-}
-
-pool_result::pool_result(nb::object pool, nb::object crew, nb::object method, nb::handle function,
+pool_result::pool_result(nb::object pool, nb::object crew, nb::object method, nb::object function_name,
                          std::size_t chunk_size, Py_ssize_t length)
-    : pool_job(std::move(pool), std::move(crew), std::move(method), function, chunk_size),
+    : pool_job(std::move(pool), std::move(crew), std::move(method), std::move(function_name), chunk_size),
       left_(1),
       is_list_(length >= 0) {
   if (is_list_) {
@@ -114,13 +103,20 @@ std::size_t pool_result::deliver(std::size_t index, bool ok, nb::object value) {
   return items;
 }
 
-void pool_result::abort(nb::object error) {
-  if (!has_ended()) {
-    ok_ = false;
-    value_ = std::move(error);
-    ready_ = true;
-    end();
+bool pool_result::abort(nb::object error) {
+  const bool failed = fail(std::move(error));
+  ready_ = ready_ || failed;
+  return failed;
+}
+
+bool pool_result::fail(nb::object error) {
+  if (has_ended()) {
+    return false;
   }
+  ok_ = false;
+  const nb::object unfinished = std::exchange(value_, std::move(error));
+  finish();
+  return true;
 }
 
 void pool_result::finish() {
@@ -128,9 +124,10 @@ void pool_result::finish() {
   end();
 }
 
-pool_results::pool_results(nb::object pool, nb::object crew, nb::object method, nb::handle function,
+pool_results::pool_results(nb::object pool, nb::object crew, nb::object method, nb::object function_name,
                            std::size_t chunk_size, bool ordered)
-    : pool_job(std::move(pool), std::move(crew), std::move(method), function, chunk_size), ordered_(ordered) {}
+    : pool_job(std::move(pool), std::move(crew), std::move(method), std::move(function_name), chunk_size),
+      ordered_(ordered) {}
 
 std::size_t pool_results::deliver(std::size_t index, bool ok, nb::object value) {
   if (has_ended()) {
@@ -164,11 +161,13 @@ void pool_results::hand_out(bool ok, nb::object value) {
   }
 }
 
-void pool_results::abort(nb::object error) {
-  if (!has_ended()) {
-    error_ = std::move(error);
-    end();
+bool pool_results::abort(nb::object error) {
+  if (has_ended()) {
+    return false;
   }
+  error_ = std::move(error);
+  end();
+  return true;
 }
 
 bool pool_results::take(nb::object& out) {
@@ -244,17 +243,18 @@ void bind_pool_job(nb::module_& module) {
       .def_prop_ro("_method", &pool_job::method)
       .def_prop_ro("_func_name", &pool_job::function_name)
       .def_prop_ro("_chunksize", &pool_job::chunk_size)
-      .def("_abort", [](pool_job& self, nb::object error) { self.abort(std::move(error)); });
+      .def("_abort", [](pool_job& self, nb::object error) { return self.abort(std::move(error)); });
   nb::class_<pool_result, pool_job>(module, "PoolResult", nb::type_slots(collected.data()))
-      .def(nb::init<nb::object, nb::object, nb::object, nb::handle, std::size_t, Py_ssize_t>())
+      .def(nb::init<nb::object, nb::object, nb::object, nb::object, std::size_t, Py_ssize_t>())
       .def_prop_ro("_is_ready", &pool_result::is_ready)
       .def_prop_ro("_succeeded", &pool_result::succeeded)
       .def_prop_ro("_tasks_left", &pool_result::tasks_left)
       .def_prop_ro("_value",
                    [](const pool_result& self) { return self.value().is_valid() ? self.value() : nb::none(); })
+      .def("_fail", &pool_result::fail)
       .def("_completed", &pool_result::completed);
   nb::class_<pool_results, pool_job>(module, "PoolResults", nb::type_slots(iterated.data()))
-      .def(nb::init<nb::object, nb::object, nb::object, nb::handle, std::size_t, bool>())
+      .def(nb::init<nb::object, nb::object, nb::object, nb::object, std::size_t, bool>())
       .def_prop_ro("_is_ready", &pool_results::is_ready)
       .def_prop_ro("_tasks_consumed", &pool_results::tasks_consumed)
       .def_prop_ro("_tasks_done", &pool_results::tasks_done)

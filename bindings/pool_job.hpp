@@ -16,8 +16,13 @@ namespace shoal::python {
 class pool_job {
  public:
   /// @param crew  of the pool; it and what follows are for error messages and Python's part of the job
-  pool_job(nanobind::object pool, nanobind::object crew, nanobind::object method, nanobind::handle function,
-           std::size_t chunk_size);
+  pool_job(nanobind::object pool, nanobind::object crew, nanobind::object method, nanobind::object function_name,
+           std::size_t chunk_size)
+      : pool_(std::move(pool)),
+        crew_(std::move(crew)),
+        method_(std::move(method)),
+        function_name_(std::move(function_name)),
+        chunk_size_(chunk_size) {}
   virtual ~pool_job() = default;
   pool_job(const pool_job&) = delete;
   pool_job& operator=(const pool_job&) = delete;
@@ -27,7 +32,8 @@ class pool_job {
   virtual std::size_t deliver(std::size_t index, bool ok, nanobind::object value) = 0;
 
   /// No more outcomes will come: whoever waits gets `error`. Ignored once the job has ended.
-  virtual void abort(nanobind::object error) = 0;
+  /// @return whether it has ended by this.
+  virtual bool abort(nanobind::object error) = 0;
 
   /// Whether somebody who waits for this job can go on.
   [[nodiscard]] virtual bool is_ready() const noexcept = 0;
@@ -81,11 +87,13 @@ class pool_job {
 class pool_result : public pool_job {
  public:
   /// @param length  of the list; negative: the result of the only task is the result.
-  pool_result(nanobind::object pool, nanobind::object crew, nanobind::object method, nanobind::handle function,
+  pool_result(nanobind::object pool, nanobind::object crew, nanobind::object method, nanobind::object function_name,
               std::size_t chunk_size, Py_ssize_t length);
 
   std::size_t deliver(std::size_t index, bool ok, nanobind::object value) override;
-  void abort(nanobind::object error) override;
+  bool abort(nanobind::object error) override;
+  /// As abort, but ready only after completed() if `called_back`.
+  bool fail(nanobind::object error);
   [[nodiscard]] bool is_ready() const noexcept override { return ready_; }
   void completed() noexcept { ready_ = true; }
 
@@ -116,11 +124,11 @@ class pool_result : public pool_job {
 /// shoal._core.PoolResults: of a call whose results are taken one by one, in order or as they come.
 class pool_results : public pool_job {
  public:
-  pool_results(nanobind::object pool, nanobind::object crew, nanobind::object method, nanobind::handle function,
+  pool_results(nanobind::object pool, nanobind::object crew, nanobind::object method, nanobind::object function_name,
                std::size_t chunk_size, bool ordered);
 
   std::size_t deliver(std::size_t index, bool ok, nanobind::object value) override;
-  void abort(nanobind::object error) override;
+  bool abort(nanobind::object error) override;
   [[nodiscard]] bool is_ready() const noexcept override { return !items_.empty() || has_ended(); }
 
   /// Takes the next result. @return false if none is there. @throws nb::python_error  it is an error.

@@ -69,7 +69,8 @@ class pool_queue {
 
   /// Submits the next tasks of `job`, made of chunks of what `items` yields, until `most` are submitted or is_full().
   /// With `at_once` each is sent before the next item is asked for.
-  /// @return whether there may be more. @throws  as submit, and what `items` raises.
+  /// @return whether there may be more.
+  /// @throws  as submit, and what `items` raises; what was made of them before has been submitted, or has failed.
   bool submit_items(const nanobind::object& job, call_kind kind, nanobind::handle function,
                     const nanobind::object& items, std::size_t chunk_size, std::size_t most, bool at_once);
 
@@ -115,7 +116,7 @@ class pool_queue {
   /// The tickets of a job's tasks that have no outcome yet.
   [[nodiscard]] std::vector<std::uint64_t> tickets_of(nanobind::handle job) const;
 
-  void open(const nanobind::object& job);
+  void open(const nanobind::object& job);  ///< unless it has ended
   void ended(nanobind::handle job);
   [[nodiscard]] std::vector<nanobind::object> open_jobs() const { return open_; }
   [[nodiscard]] std::size_t count_open() const noexcept { return open_.size(); }

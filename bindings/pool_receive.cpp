@@ -372,6 +372,7 @@ void pool_queue::open(const nb::object& job) {
     of.abort(refusal);
     after_delivery(job, of);
     tell();
+    wake();
   }
 }
 

@@ -131,9 +131,8 @@ void pool_queue::push(std::vector<outgoing_record>& records, std::vector<task_en
     const released_gil released;
     lock.lock();
   }
-  const std::uint64_t first = queue_.next_ticket();
   if (entries_.empty()) {
-    first_entry_ = first;
+    first_entry_ = queue_.next_ticket();
   }
   std::size_t size = 0;
   for (task_entry& each : entries) {
@@ -271,6 +270,9 @@ bool pool_queue::submit_items(const nb::object& job, call_kind kind, nb::handle 
       }
       if (function_error.is_valid()) {
         fail(function_error);
+        if (at_once) {
+          finish();
+        }
         continue;
       }
       nb::object kept;
@@ -281,11 +283,17 @@ bool pool_queue::submit_items(const nb::object& job, call_kind kind, nb::handle 
         kept = encoded->encode(chunk.ptr());
         tag = encoded->tag();
       } catch (nb::python_error& raised) {
-        const nb::object error = current_exception(raised);
+        if (!raised.matches(PyExc_Exception)) {
+          fail(nb::borrow(raised.value()));
+          throw;
+        }
         try {
-          by_value = crew.attr("_by_value")(chunk, error);
+          by_value = crew.attr("_by_value")(chunk, nb::borrow(raised.value()));
         } catch (nb::python_error& again) {
           fail(current_exception(again));
+          if (at_once) {
+            finish();
+          }
           continue;
         }
       }

@@ -13,7 +13,7 @@ from shoal.errors import WorkerDied
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
     from shoal.pool import Pool
@@ -77,11 +77,15 @@ def apply(
         kind, arguments = CALL, (tuple(args), dict(kwds))
     else:
         kind, arguments = STAR, tuple(args)
-    if limits.any:
-        _set_limits(result, limits, kind, func)
-        if result._retries is not None:
-            result._retries.remember(0, arguments)
-    pool._crew.submit(result, 0, kind, func, arguments)
+    try:
+        if limits.any:
+            _set_limits(result, limits, kind, func)
+            if result._retries is not None:
+                result._retries.remember(0, arguments)
+        pool._crew.submit(result, 0, kind, func, arguments)
+    except BaseException:
+        pool._crew.give_up(result)  # nobody will have it
+        raise
     return result
 
 
@@ -98,7 +102,9 @@ def map_(
     progress: bool,
 ) -> MapResult[Any]:
     """Submit tasks for all items, as long as they fit into memory; the others follow by a thread."""
-    items = iterable if isinstance(iterable, (list, tuple, range)) else list(iterable)
+    # Subclasses may have another length than items.
+    as_it_is = isinstance(iterable, (list, tuple, range)) and type(iterable) in _CONTAINERS
+    items: Sequence[Any] = iterable if as_it_is else list(iterable)  # type: ignore[assignment]
     if chunksize is None:
         chunksize = 1 if limits.any else max(1, -(-len(items) // (pool._processes * 4)))
     elif chunksize < 1:
@@ -109,7 +115,11 @@ def map_(
     if not items:
         _end_at_once(result)
         return result
-    _feed(pool, result, star, func, iter(items), limits, in_thread=False, ahead=None)
+    try:
+        _feed(pool, result, star, func, iter(items), limits, in_thread=False, ahead=None)
+    except BaseException:
+        pool._crew.give_up(result)  # nobody will have it
+        raise
     return result
 
 
@@ -180,4 +190,4 @@ def _end_at_once(result: MapResult[Any]) -> None:
     if result._progress is not None:
         result._progress.close()
     if result._is_called_back:
-        result._crew._called_back(result)
+        result._crew.call_back(result)

@@ -11,6 +11,8 @@ from typing import Any, Generic, Literal, NoReturn, overload
 
 from typing_extensions import Self, TypeVar
 
+from shoal._crew import Crew
+
 _T = TypeVar("_T", default=Any)
 
 __version__: str
@@ -363,7 +365,7 @@ class PoolJob:
     """One call of a pool's method, as the native side sees it: what outcomes are delivered to."""
 
     @property
-    def _crew(self) -> Any: ...
+    def _crew(self) -> Crew: ...
     @property
     def _method(self) -> str:
         """The name of the method that was called."""
@@ -392,13 +394,13 @@ class PoolJob:
     _progress: Any
     """If not None, told how many items are done, by `update(n)`, and by `close()` that all are."""
 
-    def _abort(self, error: BaseException) -> None:
-        """No more outcomes will come: whoever waits gets `error`. Ignored once it has ended."""
+    def _abort(self, error: BaseException) -> bool:
+        """No more outcomes will come: whoever waits gets `error`. Ignored once it has ended, and then False."""
 
 class PoolResult(PoolJob):
     """A call with one result; from `length` 0 on that is a list, made by tasks of `chunk_size` items."""
 
-    def __init__(self, pool: Any, crew: Any, method: str, func: Any, chunk_size: int, length: int, /) -> None: ...
+    def __init__(self, pool: Any, crew: Any, method: str, name: str, chunk_size: int, length: int, /) -> None: ...
     @property
     def _is_ready(self) -> bool: ...
     @property
@@ -409,13 +411,15 @@ class PoolResult(PoolJob):
     def _value(self) -> Any:
         """The result, or what was raised."""
 
+    def _fail(self, error: BaseException) -> bool:
+        """As `_abort`, but ready only after `_completed` if `_is_called_back`."""
     def _completed(self) -> None:
         """What was to be called with the outcome has been."""
 
 class PoolResults(PoolJob):
     """A call whose results are taken one by one, by iteration; that calls `_wait_for_more` where there is none yet."""
 
-    def __init__(self, pool: Any, crew: Any, method: str, func: Any, chunk_size: int, ordered: bool, /) -> None: ...
+    def __init__(self, pool: Any, crew: Any, method: str, name: str, chunk_size: int, ordered: bool, /) -> None: ...
     @property
     def _is_ready(self) -> bool:
         """Whether there is a result, or the end."""

@@ -16,6 +16,7 @@ from shoal import _stdlib
 from shoal._exit_codes import how_it_ended
 from shoal._functions import FunctionPickler
 from shoal._receiving import ResultHandler
+from shoal._results import name_of
 from shoal._service import Service
 from shoal._time_limits import TimeLimits
 from shoal._worker import WorkQueue, run
@@ -45,6 +46,8 @@ UNATTENDED_SECONDS = 0.01
 STILLBORN_LIMIT = 3
 STILLBORN_LIMIT_WITHOUT_INITIALIZER = 32
 LONGEST_DELAY_SECONDS = 1.0
+# What poll() takes is limited; time limits are not.
+LONGEST_WAIT_SECONDS = 86400.0
 
 
 class Worker:
@@ -147,7 +150,7 @@ class Crew:
     def fail(self, job: Any, index: int, error: BaseException) -> None:
         """Task `index` of `job` has failed."""
         self._work.fail(job, index, error)
-        self._let_waiters_look()
+        self._some_room()
 
     def job_ended(self, job: Any) -> None:
         """Call it where a job has ended otherwise than by an outcome."""
@@ -156,8 +159,16 @@ class Crew:
                 job._progress.close()
         finally:
             self._work.ended(job)
+            if job._feeder is not None:
+                job._feeder.stop()
             self._let_waiters_look()
-            job._tell()
+            if job._is_ready:
+                job._tell()
+
+    def call_back(self, job: ApplyResult[Any]) -> None:
+        """The outcome of `job`, which is to be called back, is there."""
+        self._handler.call_back(job)
+        self._work.wake()  # it may be the handler that receives
 
     @property
     def is_full(self) -> bool:
@@ -207,7 +218,7 @@ class Crew:
         return [entry[1] for entry in entries if entry is not None]
 
     def give_up(self, job: Any, error: BaseException | None = None) -> None:
-        """Nobody wants `job` any more: what is pending is not run; what is running goes on."""
+        """Nobody wants `job` any more: what is pending is not run; what is running goes on. It fails with `error`."""
         self._abort(job, error or ProcessError("the call was interrupted"))  # first, lest another interrupt prevent it
         for ticket in self._work.tickets_of(job):
             self._work.withdraw(ticket)
@@ -222,12 +233,16 @@ class Crew:
             tickets = self._work.tickets_of(job)
             if not killing and (len(tickets) != 1 or not self._work.withdraw(tickets[0])[0]):
                 return False
-            job._cancelled = True
-            self._abort(job, CancelledError())
+            job._cancelled = True  # before others see the end
+            # In another thread the last outcome may have come just now.
+            cancelled: bool = job._abort(CancelledError())
+            job._cancelled = cancelled
             for ticket in tickets if killing else ():
                 self._work.call_off(ticket)
             self._kill_condemned()
-        return True
+        if cancelled:
+            self.job_ended(job)  # which calls others, who may want the lock
+        return cancelled
 
     def _kill_condemned(self) -> None:
         """Kill the workers whose tasks were called off: they do nothing any more."""
@@ -384,7 +399,8 @@ class Crew:
             self._break(broken)
             self._dismiss()
         if self._state != TERMINATE:
-            self._abort_all(self._broken or ProcessError("the pool was closed before this was done"))
+            closed = ProcessError("the pool was closed before this was done")
+            self._abort_all(self._broken or closed, calling_back=True)
             self._handler.end()
             self._let_waiters_look()
 
@@ -432,7 +448,7 @@ class Crew:
         limit = self._limits.seconds_to_next(worker.slot for worker in self._present())
         if limit is not None:
             looks.append(limit)
-        return max(0.0, min(looks)) if looks else None
+        return max(0.0, min(*looks, LONGEST_WAIT_SECONDS)) if looks else None
 
     def _let_waiters_look(self) -> None:
         """Something has changed for jobs that a thread may be waiting for, otherwise than by an outcome."""
@@ -492,6 +508,8 @@ class Crew:
                     pid, when, error = self._reports.get(False)
                 except Empty:
                     return
+                except Exception:
+                    continue  # it cannot be unpickled here
                 if error is not None:
                     self._failed_starts[pid] = error
                     continue
@@ -522,7 +540,7 @@ class Crew:
         limit = STILLBORN_LIMIT_WITHOUT_INITIALIZER if initializer is None else STILLBORN_LIMIT
         if cause is None and self._stillborn < limit:
             return 0.0 if self._stillborn == 1 else min(LONGEST_DELAY_SECONDS, 0.01 * 2 ** min(self._stillborn, 8))
-        name = getattr(initializer, "__qualname__", repr(initializer))
+        name = name_of(initializer)
         if cause is not None:
             import traceback
 
@@ -550,14 +568,19 @@ class Crew:
             for worker in self._present():
                 if worker.process.exitcode is None:
                     worker.process.terminate()
-        self._abort_all(self._broken)
+        self._abort_all(self._broken, calling_back=True)
 
     def _abort(self, job: Any, error: BaseException) -> None:
         job._abort(error)
         self.job_ended(job)
 
-    def _abort_all(self, error: BaseException) -> None:
+    def _abort_all(self, error: BaseException, calling_back: bool = False) -> None:
         """All jobs fail with `error`, and those that begin from now on."""
         self._work.refusal = self._work.refusal or error
         for job in self._work.open_jobs():
-            self._abort(job, error)
+            if calling_back and job._is_called_back:
+                if job._fail(error):
+                    self._handler.call_back(job)
+                self.job_ended(job)
+            else:
+                self._abort(job, error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from shoal._results import IMapIterator
+from shoal._results import IMapIterator, MapResult
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from shoal._crew import Crew
-    from shoal._results import MapResult
+
+
+# Why no more tasks were made: there are no more; enough results lie there or are under way; too much is in flight.
+_DONE, _NO_ROOM, _FULL = range(3)
 
 
 class Feeder:
@@ -37,7 +40,10 @@ class Feeder:
         self._func = func
         self._items = items
         self._ahead = ahead
+        # A result that is a list has room for so many, whatever the iterable has become meanwhile.
+        self._tasks = job._tasks_left if isinstance(job, MapResult) else None
         self._thread: threading.Thread | None = None
+        self._asked = False  # to go on
         self._room = threading.Event()
         self._lock = threading.Lock()  # of whoever feeds
 
@@ -50,15 +56,20 @@ class Feeder:
 
     def go_on(self) -> None:
         """There is room for more: some results were taken, or there is no limit any more."""
-        if self._thread is not None:
-            self._room.set()
-        elif self._lock.acquire(False):
+        self._asked = True
+        while self._thread is None and self._asked and self._lock.acquire(False):
+            # Whoever finds the lock taken has asked before, and it is looked at after the release.
             try:
-                more = self._feed(at_once=False)
+                self._asked = False
+                if self._thread is None and self._feed(at_once=False) == _FULL:
+                    self._start_thread()
             finally:
                 self._lock.release()
-            if more and self._crew.is_full:
-                self._start_thread()
+        self._room.set()
+
+    def stop(self) -> None:
+        """The job has ended."""
+        self._room.set()
 
     def lift(self) -> None:
         """Nobody will take results: go on to the end all the same."""
@@ -73,46 +84,52 @@ class Feeder:
     def _run(self) -> None:
         while True:
             self._room.clear()
-            if not self._feed(at_once=True):
+            why = self._feed(at_once=True)
+            if why == _DONE:
                 return
-            if self._crew.is_full:
+            if why == _FULL:
                 self._crew.wait_for_room(self._job)
-            elif self._space() <= 0:
+            else:
                 self._room.wait()
 
     def _space(self) -> int:
+        if self._tasks is not None:
+            return self._tasks - self._job._tasks_submitted
         if self._ahead is None or not isinstance(self._job, IMapIterator):
             return 1 << 30
         return self._ahead - (self._job._tasks_submitted - self._job._tasks_consumed)
 
-    def _feed(self, at_once: bool) -> bool:
-        """Submit as many tasks as there is room for; return whether there may be more."""
+    def _feed(self, at_once: bool) -> int:
+        """Submit as many tasks as there is room for; return why no more."""
         job, crew = self._job, self._crew
         try:
             while not job._ended:
                 room = self._space()
                 if room <= 0:
+                    if self._tasks is not None:
+                        break
                     self._ask_to_be_called()
                     room = self._space()
                     if room <= 0:
-                        return True
+                        return _NO_ROOM
                 crew.expect()
                 if not crew.submit_items(job, self._kind, self._func, self._items, room, at_once):
                     break
                 if crew.is_full:
-                    return True
+                    return _FULL
         except BaseException as error:
             # Of the iterable. In a thread nobody would see it.
-            if isinstance(job, IMapIterator):
+            if self._tasks is not None:
+                crew.give_up(job, error)
+            else:
                 crew.fail(job, job._tasks_submitted, error)
                 self._end(job._tasks_submitted + 1)
-            else:
-                crew.give_up(job, error)
             if not at_once and not isinstance(error, Exception):
                 raise
         else:
             self._end(job._tasks_submitted)
-        return False
+        self._items = iter(())
+        return _DONE
 
     def _ask_to_be_called(self) -> None:
         # When half of what was ahead is taken, there is enough left to keep the workers busy meanwhile.
@@ -120,6 +137,9 @@ class Feeder:
             self._job._next_notice = self._job._tasks_submitted - self._ahead // 2
 
     def _end(self, length: int) -> None:
+        if self._tasks is not None and length < self._tasks and not self._job._ended:
+            message = f"{self._job._method}: items were removed from the iterable before all had become tasks"
+            self._crew.give_up(self._job, RuntimeError(message))
         if isinstance(self._job, IMapIterator):
             self._job._set_length(length)
             if self._job._ended:

@@ -47,13 +47,19 @@ class Bar:
     def update(self, n: int = 1) -> None:
         with self._lock:
             if not self._closed:
-                self._bar.update(n)
+                try:
+                    self._bar.update(n)
+                except Exception:
+                    self._closed = True  # the reader has gone, say; that must not hurt the work
 
     def close(self) -> None:
+        import contextlib
+
         with self._lock:
             if not self._closed:
                 self._closed = True
-                self._bar.close()
+                with contextlib.suppress(Exception):
+                    self._bar.close()
 
 
 class Line:

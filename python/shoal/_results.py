@@ -36,18 +36,21 @@ else:
 class Job:
     """What all of them have, beside a native part."""
 
-    _crew: Crew
-    _method: str
-    _func_name: str
-    _chunksize: int
+    if TYPE_CHECKING:
+
+        @property
+        def _crew(self) -> Crew: ...
+        @property
+        def _method(self) -> str: ...
+        @property
+        def _func_name(self) -> str: ...
+        @property
+        def _chunksize(self) -> int: ...
+
+    # Attributes of few, so that most have no dictionary.
     _retries: Retries | None = None
     _feeder: Feeder | None = None
-
-    def _describe_as(self, crew: Crew, method: str, func: Callable[..., Any], chunksize: int) -> None:
-        self._crew = crew
-        self._method = method
-        self._func_name = getattr(func, "__qualname__", None) or repr(func)
-        self._chunksize = chunksize
+    _cancelled = False
 
     def describe(self, index: int) -> str:
         """Task `index` in words, for error messages."""
@@ -70,6 +73,8 @@ class Job:
 class ApplyResult(_core.PoolResult, Job, Generic[R]):
     """The result of `Pool.apply_async`, to be. Its methods may be called by any thread of the process that made it."""
 
+    _watchers: list[Callable[[ApplyResult[R]], object]] | None = None
+
     def __init__(
         self,
         pool: Pool,
@@ -80,10 +85,10 @@ class ApplyResult(_core.PoolResult, Job, Generic[R]):
         chunksize: int = 1,
         length: int = -1,
     ) -> None:
-        super().__init__(pool, length, chunksize)
-        self._describe_as(pool._crew, method, func, chunksize)
-        self._cancelled = False
-        self._watchers: list[Callable[[ApplyResult[R]], object]] | None = None
+        name = getattr(func, "__qualname__", None)
+        if type(name) is not str:
+            name = name_of(func)
+        super().__init__(pool, pool._crew, method, name, chunksize, length)
         if callback is not None or error_callback is not None:
             self._callback = callback
             self._error_callback = error_callback
@@ -196,8 +201,7 @@ class IMapIterator(_core.PoolResults, Job, Generic[R_co]):
     _ordered = True
 
     def __init__(self, pool: Pool, method: str, func: Callable[..., Any], chunksize: int) -> None:
-        super().__init__(pool, self._ordered, chunksize)
-        self._describe_as(pool._crew, method, func, chunksize)
+        super().__init__(pool, pool._crew, method, name_of(func), chunksize, self._ordered)
 
     if TYPE_CHECKING:
 
@@ -235,6 +239,16 @@ class IMapUnorderedIterator(IMapIterator[R_co]):
     """What `Pool.imap_unordered` returns: as `IMapIterator`, but each value comes as soon as it is ready."""
 
     _ordered = False
+
+
+def name_of(func: Any) -> str:
+    """What to call a function in messages: no repr(), which may be long, or raise."""
+    name = getattr(func, "__qualname__", None)
+    if isinstance(name, str):
+        return name
+    called = getattr(getattr(func, "func", None), "__qualname__", None)  # functools.partial has it
+    kind = type(func).__qualname__
+    return f"{kind}({called})" if isinstance(called, str) else f"a {kind}"
 
 
 def call_back(callback: Callable[[Any], object], value: Any) -> None:

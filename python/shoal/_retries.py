@@ -57,5 +57,9 @@ class Retries:
         if tried >= self._most:
             return False
         self._tried[index] = tried + 1
-        job._crew.submit(job, index, self._kind, self._func, self._sent[index])
+        try:
+            job._crew.submit(job, index, self._kind, self._func, self._sent[index])
+        except BaseException as raised:
+            # Of pickling. It must not end the thread that receives.
+            job._crew.fail(job, index, raised)
         return True

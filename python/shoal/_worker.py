@@ -86,7 +86,12 @@ def _left_behind() -> NoReturn:
 
 
 def _report(reports: SimpleQueue[Any], error: Exception) -> None:
+    described = _stdlib.pool.ExceptionWithTraceback(error, error.__traceback__)
+    pickler = _stdlib.reduction.ForkingPickler
     try:
-        reports.put((os.getpid(), time.monotonic(), _stdlib.pool.ExceptionWithTraceback(error, error.__traceback__)))
+        pickler.loads(pickler.dumps(described))  # some can be pickled, but not unpickled
     except Exception:
-        reports.put((os.getpid(), time.monotonic(), RuntimeError(f"{type(error).__name__}: {error}")))
+        import traceback
+
+        described = RuntimeError(traceback.format_exception_only(type(error), error)[-1].strip())
+    reports.put((os.getpid(), time.monotonic(), described))

@@ -355,7 +355,8 @@ class Pool:
         """Take no more calls; the workers end when all are done. Returns at once."""
         if self._state == RUN:
             self._state = CLOSE
-            self._crew.close()
+            if self._owner_pid == os.getpid():
+                self._crew.close()
 
     def terminate(self) -> None:
         """End the workers now. Results that are outstanding fail with ProcessError, without a callback.
@@ -363,7 +364,12 @@ class Pool:
         A worker that ignores SIGTERM for five seconds is killed.
         """
         self._state = TERMINATE
-        self._terminate()
+        try:
+            self._terminate()
+        except BaseException:
+            # Ctrl-C, say. What is left is done by the next call, or at the end of the process.
+            self._terminate = _stdlib.util.Finalize(self, self._crew.terminate, exitpriority=15)
+            raise
 
     def join(self) -> None:
         """Wait for the end of the workers. Raises ValueError unless the pool was closed or terminated before."""
@@ -371,6 +377,7 @@ class Pool:
             raise ValueError("Pool is still running")
         if self._state not in (CLOSE, TERMINATE):
             raise ValueError("In unknown state")
+        self._check_owner()
         self._crew.join()
 
     def __enter__(self) -> Pool:
@@ -403,12 +410,15 @@ class Pool:
         """Nothing to do: a worker that has ended is replaced at once."""
 
     def _check_running(self) -> None:
+        self._check_owner()
+        if self._state != RUN:
+            raise ValueError("Pool not running")
+
+    def _check_owner(self) -> None:
         if self._owner_pid != os.getpid():
             raise RuntimeError(
                 f"this pool belongs to process {self._owner_pid}, of which this one is a fork; make another here"
             )
-        if self._state != RUN:
-            raise ValueError("Pool not running")
 
     def _is_usable(self) -> bool:
         """Whether calls can still be done."""
