@@ -86,6 +86,7 @@ class Pool:
     """
 
     _context: Any = None  # set in the classes that contexts offer
+    _state = "INIT"
     _first_workers: int | None = None  # how many are started before others are asked for; None: all
 
     @staticmethod
@@ -108,7 +109,6 @@ class Pool:
         retries: int = 0,
         retry_on: Errors | None = None,
     ) -> None:
-        self._state = "INIT"
         if processes is None:
             processes = getattr(os, "process_cpu_count", os.cpu_count)() or 1
         if processes < 1:
