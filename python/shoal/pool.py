@@ -330,7 +330,7 @@ class Pool:
         from shoal import _pool_asyncio
 
         result = self.map_async(func, iterable, chunksize, **options)
-        return await _pool_asyncio.result_of(result)  # type: ignore[no-any-return]
+        return await _pool_asyncio.result_of(result)
 
     def aimap(
         self, func: Callable[[S], R], iterable: Iterable[S] | AsyncIterable[S], chunksize: int = 1, **options: Any
