@@ -390,6 +390,11 @@ std::vector<nb::object> pool_queue::open_jobs() const {
 
 void pool_queue::close_when_idle() {
   closing_ = true;
+  for (const nb::object& job : open_jobs()) {
+    if (job_of(job).has_ended()) {
+      ended(job);  // whoever should have said so was interrupted
+    }
+  }
   if (open_.empty()) {
     close();
   }

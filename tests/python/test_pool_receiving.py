@@ -163,17 +163,17 @@ def test_worker_is_free_again_if_cancelling_its_task_is_interrupted(tmp_path: Pa
     with shoal.Pool(1) as pool:
         result = pool.map_async(arrived, [begun])
         wait_for_file(begun)
-        crew: Any = pool._crew
-        whole = crew._kill_condemned
+        work: Any = pool._crew._work
+        whole = work.call_off
 
-        def interrupted() -> None:
-            if threading.current_thread() is threading.main_thread():
-                raise KeyboardInterrupt
-            whole()
+        def interrupted(ticket: int) -> None:
+            whole(ticket)
+            raise KeyboardInterrupt
 
-        crew._kill_condemned = interrupted
+        work.call_off = interrupted
         with pytest.raises(KeyboardInterrupt):
             result.cancel()
+        del work.call_off
         assert pool.apply_async(identity, (1,)).get(PATIENCE) == 1
 
 
@@ -189,6 +189,26 @@ def test_job_is_over_though_its_progress_fails_when_it_is_cancelled(tmp_path: Pa
             result.cancel()
         assert told == [result]
         assert not pool._crew.open_jobs()
+
+
+def test_pool_ends_though_cancelling_was_interrupted_half_way(tmp_path: Path) -> None:
+    begun = str(tmp_path / "begun")
+    with shoal.Pool(1) as pool:
+        result = pool.map_async(arrived, [begun])
+        wait_for_file(begun)
+        crew: Any = pool._crew
+
+        def interrupted(job: Any) -> None:
+            raise KeyboardInterrupt
+
+        crew.job_ended = interrupted
+        with pytest.raises(KeyboardInterrupt):
+            result.cancel()
+        del crew.job_ended
+        for worker in pool._pool:
+            worker.kill()
+        pool.close()
+        pool.join()
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
