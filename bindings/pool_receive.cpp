@@ -35,6 +35,8 @@ class pool_queue::attendance {
     if (--queue_.attending_ == 0 && queue_.expects_something()) {
       queue_.expect();
     }
+    // If this thread was receiving before: what it was woken for here may concern that.
+    queue_.woken_ = queue_.woken_ || queue_.receiver_ == PyThread_get_thread_ident();
   }
 
  private:
@@ -52,8 +54,6 @@ class pool_queue::reception {
     queue_.receiver_ = before_;
     if (before_ == 0) {
       queue_.tell_followers();
-    } else {
-      queue_.woken_ = true;  // what this one was woken for may concern that one
     }
   }
 
@@ -106,8 +106,13 @@ bool pool_queue::receive(const pool_job* awaited, deadline until) {
       tell_followers();
     }
     if (room_wanted_ && has_room()) {
-      crew.attr("_some_room")();
-      room_wanted_ = false;
+      room_wanted_ = false;  // before: whoever is told may find that there is none, and want it again
+      try {
+        crew.attr("_some_room")();
+      } catch (...) {
+        room_wanted_ = true;
+        throw;
+      }
     }
     const bool enough = awaited != nullptr ? awaited->is_ready() : attending_ > 0 || !expects_something();
     if (std::exchange(woken_, false) || enough) {
@@ -397,6 +402,11 @@ void pool_queue::ended(nb::handle job) {
 
 void pool_queue::close_when_idle() {
   closing_ = true;
+  for (const nb::object& job : open_jobs()) {
+    if (job_of(job).has_ended()) {
+      ended(job);  // whoever should have said so was interrupted
+    }
+  }
   if (open_.empty()) {
     close();
   }

@@ -4,6 +4,7 @@
 #include <nanobind/nanobind.h>
 
 #include <cstring>
+#include <limits>
 #include <new>
 #include <utility>
 
@@ -72,7 +73,7 @@ nb::object next_chunk(const nb::object& iterator, std::size_t count) {
     }
     chunk.append(item);
   }
-  return std::move(chunk);
+  return chunk;
 }
 
 }  // namespace
@@ -225,10 +226,12 @@ task_trailer pool_queue::trailer_for(const pool_job& job, const sent_function& f
   if (job.timeout > 0) {
     flags |= task_trailer::timed;
   }
-  return {.function_size = static_cast<std::uint32_t>(bytes_of(function.bytes).size()),
-          .kind = kind,
-          .flags = flags,
-          .unused = 0};
+  const std::size_t size = bytes_of(function.bytes).size();
+  if (size > std::numeric_limits<std::uint32_t>::max()) {
+    PyErr_Format(PyExc_OverflowError, "a function whose pickle has %zu bytes cannot be sent to a worker", size);
+    throw nb::python_error();
+  }
+  return {.function_size = static_cast<std::uint32_t>(size), .kind = kind, .flags = flags, .unused = 0};
 }
 
 bool pool_queue::submit_items(const nb::object& job, call_kind kind, nb::handle function, const nb::object& items,

@@ -153,7 +153,11 @@ def imap(
         result._set_length(1)
         pool._crew.job_ended(result)
         return result
-    _feed(pool, result, False, func, items, limits, in_thread=blocking, ahead=ahead)
+    try:
+        _feed(pool, result, False, func, items, limits, in_thread=blocking, ahead=ahead)
+    except BaseException as error:
+        pool._crew.give_up(result, error)  # nobody will have it
+        raise
     return result
 
 

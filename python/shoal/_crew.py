@@ -227,21 +227,20 @@ class Crew:
         """Give up `job` unless it has ended: what is pending is not run, what is running is killed, or goes on."""
         from concurrent.futures import CancelledError
 
-        with self._lock:
-            if job._ended or self._state == TERMINATE:
-                return False
-            tickets = self._work.tickets_of(job)
-            if not killing and (len(tickets) != 1 or not self._work.withdraw(tickets[0])[0]):
-                return False
-            job._cancelled = True  # before others see the end
-            # In another thread the last outcome may have come just now.
-            cancelled: bool = job._abort(CancelledError())
-            job._cancelled = cancelled
-            for ticket in tickets if killing else ():
-                self._work.call_off(ticket)
-            self._kill_condemned()
+        # Without the lock: a signal handler may come in between and wait for what the supervisor does.
+        if job._ended or self._state == TERMINATE:
+            return False
+        tickets = self._work.tickets_of(job)
+        if not killing and (len(tickets) != 1 or not self._work.withdraw(tickets[0])[0]):
+            return False
+        job._cancelled = True  # before others see the end
+        # In another thread the last outcome may have come just now.
+        cancelled: bool = job._abort(CancelledError())
+        job._cancelled = cancelled
         if cancelled:
-            self.job_ended(job)  # which calls others, who may want the lock
+            self.job_ended(job)
+        for ticket in tickets if killing else ():
+            self._work.call_off(ticket)  # which lets the supervisor kill the worker that is at it
         return cancelled
 
     def _kill_condemned(self) -> None:
@@ -422,7 +421,7 @@ class Crew:
             if self._state != TERMINATE:
                 self._bury(slot)
         if self._work.take_condemned():
-            self._kill_condemned()  # in case that whoever called off the task was interrupted
+            self._kill_condemned()
         now = time.monotonic()
         for slot in [slot for slot, when in self._vacant.items() if when <= now or not self._is_needed()]:
             del self._vacant[slot]

@@ -26,8 +26,9 @@ class TimeLimits:
     def add(self, job: Any, seconds: float) -> None:
         """Each task of `job`, which is open, may run for so long."""
         job._task_timeout = seconds
-        with self._lock:
-            self._limits[id(job)] = seconds
+        key = id(job)
+        with self._lock:  # where nothing is called, lest a signal handler come here too
+            self._limits[key] = seconds
 
     def seconds_to_next(self, slots: Iterable[int]) -> float | None:
         """For how long nothing can be overdue; None: for ever.

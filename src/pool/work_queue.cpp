@@ -187,11 +187,14 @@ class work_queue::impl {
   }
 
   void lost(std::size_t slot) {
-    const std::lock_guard lock(mutex_);
-    worker_slot::word& dead = slots_[slot].claim;
-    if (!is_valid(slot, dead.load(std::memory_order_acquire))) {
-      dead.store(0, std::memory_order_relaxed);
+    {
+      const std::lock_guard lock(mutex_);
+      worker_slot::word& dead = slots_[slot].claim;
+      if (!is_valid(slot, dead.load(std::memory_order_acquire))) {
+        dead.store(0, std::memory_order_relaxed);
+      }
     }
+    // Without the mutex: a worker that was stopped may hold this up, which is not to hold up everybody else.
     send({.ticket = 0, .slot = static_cast<std::uint32_t>(slot), .kind = outcome::kind::worker_lost, .note = 0}, {},
          encoding::raw);
   }

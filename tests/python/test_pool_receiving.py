@@ -88,14 +88,15 @@ gate = os.pipe()
 with shoal.Pool(2) as pool:
     seen = []
     def handler(*_):
-        seen.append(pool.apply(abs, (-1,)))
+        results = [pool.apply_async(abs, (-1,), callback=lambda value: None) for _ in range(20)]
+        seen.append(sum(result.get() for result in results))
         os.write(gate[1], b"x")
     signal.signal(signal.SIGUSR1, handler)
     result = pool.apply_async(os.read, (gate[0], 1))
     threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGUSR1)).start()
     print(len(result.get()), seen)
 """
-    assert run_program(program) == "1 [1]\n"
+    assert run_program(program) == "1 [20]\n"
 
 
 def test_signal_handler_that_fails_after_it_has_called_the_pool_loses_nothing() -> None:
@@ -162,17 +163,17 @@ def test_worker_is_free_again_if_cancelling_its_task_is_interrupted(tmp_path: Pa
     with shoal.Pool(1) as pool:
         result = pool.map_async(arrived, [begun])
         wait_for_file(begun)
-        crew: Any = pool._crew
-        whole = crew._kill_condemned
+        work: Any = pool._crew._work
+        whole = work.call_off
 
-        def interrupted() -> None:
-            if threading.current_thread() is threading.main_thread():
-                raise KeyboardInterrupt
-            whole()
+        def interrupted(ticket: int) -> None:
+            whole(ticket)
+            raise KeyboardInterrupt
 
-        crew._kill_condemned = interrupted
+        work.call_off = interrupted
         with pytest.raises(KeyboardInterrupt):
             result.cancel()
+        del work.call_off
         assert pool.apply_async(identity, (1,)).get(PATIENCE) == 1
 
 
@@ -188,6 +189,26 @@ def test_job_is_over_though_its_progress_fails_when_it_is_cancelled(tmp_path: Pa
             result.cancel()
         assert told == [result]
         assert not pool._crew.open_jobs()
+
+
+def test_pool_ends_though_cancelling_was_interrupted_half_way(tmp_path: Path) -> None:
+    begun = str(tmp_path / "begun")
+    with shoal.Pool(1) as pool:
+        result = pool.map_async(arrived, [begun])
+        wait_for_file(begun)
+        crew: Any = pool._crew
+
+        def interrupted(job: Any) -> None:
+            raise KeyboardInterrupt
+
+        crew.job_ended = interrupted
+        with pytest.raises(KeyboardInterrupt):
+            result.cancel()
+        del crew.job_ended
+        for worker in pool._pool:
+            worker.kill()
+        pool.close()
+        pool.join()
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -243,6 +264,7 @@ def test_threads_that_wait_for_room_are_told_though_the_first_attempt_is_interru
         lengths: list[int] = []
         with contextlib.suppress(KeyboardInterrupt):
             lengths.extend(results)
+        crew._some_room = whole
         lengths.extend(results)
         assert lengths == [1 << 20] * 60
 
