@@ -81,6 +81,7 @@ class Calls:
         self._lock = threading.RLock()
         self._waiting: deque[tuple[Future[Any], Callable[..., Any], Sequence[Any], Mapping[str, Any] | None]] = deque()
         self._handed: dict[Future[Any], None] = {}  # those of calls that the pool has
+        self._settling: list[int] = []  # idents of threads that call callbacks of futures
         self._handing_out = False  # by some thread, which goes on until there is nothing to hand out
         self._closed = False
         self._ended = ""  # why calls fail that the pool had when its workers were ended
@@ -145,7 +146,7 @@ class Calls:
         pool = self._pool
         if self._owner_pid != os.getpid() or pool is None:
             return
-        if threading.current_thread() is pool._result_handler:
+        if threading.get_ident() in self._settling:
             raise RuntimeError("cannot wait for the executor in a callback of one of its futures")
         self._finished.wait()
         pool.join()
@@ -223,6 +224,7 @@ class Calls:
         self._hand_out()
 
     def _settle(self, future: Future[Any], ok: bool, value: Any) -> None:
+        self._settling.append(threading.get_ident())
         try:
             if ok:
                 future.set_result(value)
@@ -230,6 +232,7 @@ class Calls:
                 future.set_exception(self._error_of_future(value))
         finally:
             with self._lock:
+                self._settling.remove(threading.get_ident())
                 self._handed.pop(future, None)
 
     def _error_of_future(self, error: BaseException) -> BaseException:

@@ -294,3 +294,20 @@ def test_functions_without_a_repr_are_called() -> None:
     with shoal.Pool(1) as pool:
         assert pool.apply(Unprintable(), (1,)) == 1
         assert pool.map(functools.partial(first_of, _=Unprintable()), [1, 2]) == [1, 2]
+
+
+def test_a_fork_does_not_receive_what_is_its_parents() -> None:
+    with shoal.Pool(1) as pool:
+        result = pool.apply_async(time.sleep, (0.5,))
+        pid = os.fork()
+        if pid == 0:
+            status = 1
+            try:
+                signal.alarm(int(BOUND))
+                result.get()
+            except RuntimeError:
+                status = 0
+            finally:
+                os._exit(status)
+        assert os.waitpid(pid, 0)[1] == 0
+        assert result.get(BOUND) is None
