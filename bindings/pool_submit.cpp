@@ -123,8 +123,8 @@ sent_function pool_queue::function_to_send(nb::handle function) {
   }
 }
 
-// Sends tasks of one job. Their entries come first: an outcome may arrive at any time. If it throws, `entries` has a job
-// where the task was not sent.
+// Sends tasks of one job. Their entries come first: an outcome may arrive at any time. If it throws, `entries` has a
+// job where the task was not sent.
 void pool_queue::push(std::vector<outgoing_record>& records, std::vector<task_entry>& entries) {
   std::unique_lock lock(submitting_, std::try_to_lock);
   if (!lock) {

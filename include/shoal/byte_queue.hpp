@@ -242,8 +242,8 @@ class byte_queue {
   queue_status pop_many(record_batch& out, std::size_t most, deadline until = forever);
 
   /// The same, but if a large record is in front, that one alone is taken, and stays in shared memory: after `ok`
-  /// either `out` has grown or `large` is in place. @throws  as pop.
-  queue_status pop_many(record_batch& out, borrowed_record& large, std::size_t most, deadline until = forever);
+  /// either `out` has grown or `large_one` is in place. @throws  as pop.
+  queue_status pop_many(record_batch& out, borrowed_record& large_one, std::size_t most, deadline until = forever);
 
   /// As `pop`, but a large record stays in shared memory. @throws  as pop.
   queue_status borrow(borrowed_record& out, deadline until = forever);

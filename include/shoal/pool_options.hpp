@@ -40,6 +40,8 @@ class worker_initializer {
     };
   }
 
+  explicit operator bool() const noexcept { return start_ != nullptr; }  ///< whether there is one
+
   /// For the pool: starts a worker that calls it.
   [[nodiscard]] process start(const process_options& options, work_queue& tasks,
                               const detail::worker_settings& settings) const;
@@ -51,7 +53,7 @@ class worker_initializer {
 /// How tasks are run. What is not said is as the pool's options say.
 struct task_options {
   /// How long a task may run, not counting how long it waits for a worker. Then its worker is killed, and the task
-  /// fails with task_timed_out. Not positive: no time at all, so none of these tasks succeeds.
+  /// fails with task_timed_out.
   std::optional<std::chrono::nanoseconds> timeout{};
 
   /// How often a task is run again after its worker died, or if `retry_if` says so. It may have done part of its work

@@ -80,7 +80,7 @@ class Calls:
         # Reentrant: a collection of garbage may call `close` in a thread that is just here.
         self._lock = threading.RLock()
         self._waiting: deque[tuple[Future[Any], Callable[..., Any], Sequence[Any], Mapping[str, Any] | None]] = deque()
-        self._handed: dict[Future[Any], None] = {}  # those of calls that the pool has
+        self._handed: dict[Future[Any], bool] = {}  # of calls that the pool has -> whether their outcome is there
         self._settling: list[int] = []  # idents of threads that call callbacks of futures
         self._handing_out = False  # by some thread, which goes on until there is nothing to hand out
         self._closed = False
@@ -196,7 +196,7 @@ class Calls:
             future, fn, args, kwargs = self._waiting.popleft()
             if not future.set_running_or_notify_cancel():
                 return True
-            self._handed[future] = None
+            self._handed[future] = False
             handed, broken, pool = len(self._handed), self._broken, self._pool
         if broken is not None:
             self._settle(future, False, broken)
@@ -207,15 +207,15 @@ class Calls:
                 with contextlib.suppress(OSError):  # then those that there are do it
                     pool._crew.grow()
             if kwargs is None:
-                future._handed = pool.starmap_async(fn, args, len(args))
+                result: ApplyResult[Any] = pool.starmap_async(fn, args, len(args))
             else:
-                future._handed = pool.apply_async(fn, args, kwargs)
+                result = pool.apply_async(fn, args, kwargs)
+            future._handed = result
+            result._when_done(lambda result: self._take(future, result))
         except BaseException as error:
             self._settle(future, False, error)
             if not isinstance(error, Exception):
                 raise
-            return True
-        future._handed._when_done(lambda result: self._take(future, result))
         return True
 
     def _take(self, future: Future[Any], result: ApplyResult[Any]) -> None:
@@ -224,16 +224,22 @@ class Calls:
         self._hand_out()
 
     def _settle(self, future: Future[Any], ok: bool, value: Any) -> None:
-        self._settling.append(threading.get_ident())
+        with self._lock:
+            if self._handed.get(future, True):
+                return  # an interrupt has settled it before
+            self._handed[future] = True
+            self._settling.append(threading.get_ident())
         try:
             if ok:
                 future.set_result(value)
             else:
                 future.set_exception(self._error_of_future(value))
         finally:
+            future._handed = None  # it would keep the pool
+            # Not before: the executor is not finished until callbacks have run.
             with self._lock:
                 self._settling.remove(threading.get_ident())
-                self._handed.pop(future, None)
+                del self._handed[future]
 
     def _error_of_future(self, error: BaseException) -> BaseException:
         from shoal.errors import ProcessError, WorkerDied

@@ -61,7 +61,7 @@ def _arrivals_of(loop: asyncio.AbstractEventLoop) -> _Arrivals:
         return found
 
 
-async def result_of(result: ApplyResult[Any]) -> Any:
+async def result_of(result: ApplyResult[R]) -> R:
     """What `result.get()` returns or raises, once it is there. If this is cancelled, so is the call."""
     if not result.ready():
         loop = asyncio.get_running_loop()

@@ -85,6 +85,7 @@ class Pool:
     Raises ValueError or TypeError for arguments out of range, OSError if no process or descriptor is left.
     """
 
+    _state = "INIT"  # where the constructor was not even called
     _context: Any = None  # set in the classes that contexts offer
     _first_workers: int | None = None  # how many are started before others are asked for; None: all
 
@@ -108,7 +109,6 @@ class Pool:
         retries: int = 0,
         retry_on: Errors | None = None,
     ) -> None:
-        self._state = "INIT"
         if processes is None:
             processes = getattr(os, "process_cpu_count", os.cpu_count)() or 1
         if processes < 1:
@@ -330,7 +330,7 @@ class Pool:
         from shoal import _pool_asyncio
 
         result = self.map_async(func, iterable, chunksize, **options)
-        return await _pool_asyncio.result_of(result)  # type: ignore[no-any-return]
+        return await _pool_asyncio.result_of(result)
 
     def aimap(
         self, func: Callable[[S], R], iterable: Iterable[S] | AsyncIterable[S], chunksize: int = 1, **options: Any

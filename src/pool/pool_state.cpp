@@ -90,6 +90,7 @@ pool::impl::impl(std::size_t workers, const pool_options& options)
   try {
     const os::blocked_signals blocked;
     receiver_ = std::thread(&impl::receive, this);
+    own_threads_ = {receiver_.get_id(), supervisor_.thread_id()};
   } catch (...) {
     supervisor_.abandon();
     throw;
@@ -106,8 +107,7 @@ pool::impl::~impl() {
 std::shared_ptr<detail::task_owner> pool::impl::owner() const noexcept { return link_; }
 
 bool pool::impl::is_own_thread() const noexcept {
-  const std::thread::id self = std::this_thread::get_id();
-  return self == receiver_.get_id() || self == supervisor_.thread_id();
+  return std::ranges::find(own_threads_, std::this_thread::get_id()) != own_threads_.end();
 }
 
 // --- Receiving

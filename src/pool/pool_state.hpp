@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
@@ -109,6 +110,7 @@ class pool::impl {
   std::shared_ptr<link> link_;
   supervisor supervisor_;
   std::thread receiver_;
+  std::array<std::thread::id, 2> own_threads_;  // also when they have ended; no task is there before they are
 };
 
 }  // namespace shoal

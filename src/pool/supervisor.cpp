@@ -19,12 +19,17 @@ using std::chrono::steady_clock;
 
 constexpr std::chrono::seconds good_start{1};  // a worker that ends later did not fail to start
 constexpr std::chrono::milliseconds first_delay{10};
-constexpr std::chrono::milliseconds longest_delay{1000};
-constexpr int most_failures = 8;                 // in a row, in one slot; some 1.3 s with the delays between them
+constexpr std::chrono::milliseconds longest_delay{100};
+// In a row, in one slot. An initializer that kills its worker will do so again. Without one it is something from
+// outside, such as a lack of memory that others have caused, and may pass: with the delays between them these take some
+// 3 s.
+constexpr int most_failures = 30;
+constexpr int most_failures_of_initializer = 8;
 constexpr std::chrono::milliseconds retry{100};  // after a lack of memory
 
 std::chrono::milliseconds delay_after(int failures) {
-  return failures == 0 ? std::chrono::milliseconds(0) : std::min(longest_delay, first_delay * (1 << (failures - 1)));
+  return failures == 0 ? std::chrono::milliseconds(0)
+                       : std::min(longest_delay, first_delay * (1 << std::min(failures - 1, 10)));
 }
 
 int milliseconds_until(deadline until) {
@@ -174,8 +179,9 @@ void supervisor::fail(slot& unlucky) {
     unlucky.progress_before = progress();
   }
   ++unlucky.failures;
-  if (unlucky.failures >= most_failures && unlucky.progress_before == progress() && !killing_) {
-    give_up(std::to_string(most_failures) + " workers in a row ended as soon as they had been started; the last one " +
+  const int most = options_.initializer ? most_failures_of_initializer : most_failures;
+  if (unlucky.failures >= most && unlucky.progress_before == progress() && !killing_) {
+    give_up(std::to_string(most) + " workers in a row ended as soon as they had been started; the last one " +
             unlucky.end.how);
   }
 }

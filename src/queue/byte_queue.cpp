@@ -41,8 +41,8 @@ queue_status byte_queue::pop(record& out, std::atomic<std::uint64_t>& claim, dea
 queue_status byte_queue::pop_many(record_batch& out, std::size_t most, deadline until) {
   return handle_->pop_many(out, most, until);
 }
-queue_status byte_queue::pop_many(record_batch& out, borrowed_record& large, std::size_t most, deadline until) {
-  return handle_->pop_many(out, large, most, until);
+queue_status byte_queue::pop_many(record_batch& out, borrowed_record& large_one, std::size_t most, deadline until) {
+  return handle_->pop_many(out, large_one, most, until);
 }
 queue_status byte_queue::borrow(borrowed_record& out, deadline until) { return handle_->borrow(out, nullptr, until); }
 queue_status byte_queue::borrow(borrowed_record& out, std::atomic<std::uint64_t>& claim, deadline until) {

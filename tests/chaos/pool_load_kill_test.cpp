@@ -38,6 +38,12 @@ int three_times(int number) {
   return 3 * number;
 }
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool slow_start = true;
+#else
+constexpr bool slow_start = false;
+#endif
+
 bool long_test() {
   const char* const how_long = std::getenv("SHOAL_CHAOS");
   return how_long != nullptr && how_long == std::string_view("long");
@@ -112,7 +118,7 @@ TEST(PoolLoadKill, WithRetriesAllSucceedInWorkersThatAreExecutedAnew) {
   long kills = 0;
   {
     pool workers(2, {.method = shoal::start_method::spawn});
-    killer_of_children killer(10ms);
+    killer_of_children killer(slow_start ? 1s : 25ms);
     ends = run_all(workers, count, {.retries = 1000});
     kills = killer.stop();
   }

@@ -301,7 +301,7 @@ TEST(Pool, WorkersThatDieAtTheirStartEndThePoolInsteadOfLooping) {
       get(std::move(never_run));
       return 1;
     } catch (const shoal::error& error) {
-      if (std::string(error.what()).find("8 workers in a row ended as soon as they had been started") ==
+      if (std::string(error.what()).find("30 workers in a row ended as soon as they had been started") ==
           std::string::npos) {
         return 2;
       }

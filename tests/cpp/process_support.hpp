@@ -19,10 +19,11 @@
 #include "shoal/deadline.hpp"
 
 #ifdef __SANITIZE_THREAD__
-// It does not see into what is not compiled with it: the reference count in libstdc++ by which threads share an
-// exception, and pthread_mutex_clocklock.
+// It does not see into what is not compiled with it: the reference counts in libstdc++ by which threads share an
+// exception, and copies of one its text, and pthread_mutex_clocklock.
 extern "C" [[gnu::used]] inline const char* __tsan_default_suppressions() {  // NOLINT(bugprone-reserved-identifier)
   return "race:std::__exception_ptr::exception_ptr::_M_release\n"
+         "race:std::runtime_error::~runtime_error\n"
          "mutex:shoal::sync::robust_mutex::unlock\n";
 }
 #endif

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+
+# With one version all of them; a start of an interpreter takes longer than most of the programs.
+METHODS = ["fork", "spawn", "forkserver"] if sys.version_info >= (3, 13) else ["fork"]
 
 
 class Hazard(NamedTuple):

@@ -46,9 +46,12 @@ def share(value: Any) -> None:
     shared = value
 
 
-def add_to_shared(number: int) -> int:
-    with shared.get_lock():
-        shared.value += number
+def count_and_wait_unless_first(number: int) -> int:
+    if number > 0:
+        begun, never = shared
+        with begun.get_lock():
+            begun.value += 1
+        never.wait(PATIENCE)
     return number
 
 
@@ -300,16 +303,15 @@ def test_an_error_ends_the_iteration(pool: Any, method: str) -> None:
 
 
 def test_the_end_of_the_iteration_cancels_what_has_not_begun(context: Any) -> None:
-    total = context.Value("i", 0)
+    begun, never = context.Value("i", 0), context.Event()
 
     async def main() -> None:
-        with context.Pool(1, share, (total,)) as pool:
-            async with contextlib.aclosing(pool.aimap(add_to_shared, itertools.repeat(1))) as values:
-                async for _ in values:
-                    break
-            for result in [pool.apply_async(square, (3,)) for _ in range(3)]:
-                assert await result == 9
-            assert total.value < 256
+        with context.Pool(1, share, ((begun, never),)) as pool:
+            values = pool.aimap(count_and_wait_unless_first, itertools.count())
+            assert await values.__anext__() == 0
+            await values.aclose()
+            assert [await pool.apply_async(square, (3,)) for _ in range(3)] == [9, 9, 9]
+            assert begun.value <= 1
 
     run(main())
 

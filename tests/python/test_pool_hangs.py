@@ -9,19 +9,35 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pool_hazards
 import pytest
+from pool_hazard_support import METHODS
 
 PATIENCE = 30.0
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+# More programs at a time than there are processors, because they mostly wait.
+AT_A_TIME = 4
+
+
+@pytest.fixture(scope="module")
+def printed(request: pytest.FixtureRequest) -> Iterator[dict[tuple[str, str], Future[str]]]:
+    """What the programs of the tests that were chosen print, by case and start method."""
+    chosen = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
+    programs = [(params["case"], params["method"]) for params in chosen if {"case", "method"} <= params.keys()]
+    with ThreadPoolExecutor(AT_A_TIME) as runner:
+        yield {(case, method): runner.submit(pool_hazards.run, "shoal", method, case) for case, method in programs}
+        runner.shutdown(cancel_futures=True)
+
+
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("case", list(pool_hazards.HAZARDS))
-def test_a_program_that_hangs_other_pools_ends(case: str, method: str) -> None:
-    assert pool_hazards.run("shoal", method, case) == pool_hazards.HAZARDS[case].expected
+def test_a_program_that_hangs_other_pools_ends(printed: Any, case: str, method: str) -> None:
+    assert printed[case, method].result() == pool_hazards.HAZARDS[case].expected
 
 
 OWNER = """
@@ -78,7 +94,7 @@ def owner(program: Callable[..., Path], tmp_path: Path) -> Iterator[Callable[[st
 
 
 @pytest.mark.parametrize("doing", ["idle", "sleeping", "computing", "sending"])
-@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize("method", METHODS)
 def test_workers_end_with_an_owner_that_is_killed(owner: Any, method: str, doing: str) -> None:
     process, pids = owner(method, doing)
     assert len(pids) == 2

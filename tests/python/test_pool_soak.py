@@ -11,9 +11,9 @@ from pathlib import Path
 SOAK = Path(__file__).with_name("pool_soak.py")
 
 
-def test_nothing_grows_in_twenty_seconds_of_everything() -> None:
+def test_nothing_grows_in_some_seconds_of_everything() -> None:
     process = subprocess.Popen(
-        [sys.executable, "-W", "ignore", str(SOAK), "--duration", "20"],
+        [sys.executable, "-W", "ignore", str(SOAK), "--duration", "6"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -46,7 +46,7 @@ def test_the_same_pool_comes_back_as_long_as_it_fits(context: Any) -> None:
     pids = set(pool.map(pid_of_worker, range(20), 1))
     assert get_reusable_pool(2, context=context) is pool
     assert get_reusable_pool(context=context) is pool
-    assert set(pool.map(pid_of_worker, range(20), 1)) | pids == {process.pid for process in pool._pool}
+    assert set(pool.map(pid_of_worker, range(20), 1)) | pids <= {process.pid for process in pool._pool}
 
 
 def test_another_number_of_workers_replaces_it_when_its_calls_are_done() -> None:
