@@ -73,7 +73,7 @@ pool_result::pool_result(nb::object pool, nb::object crew, nb::object method, nb
     for (Py_ssize_t i = 0; i < length; ++i) {
       PyList_SET_ITEM(value_.ptr(), i, nb::object(nb::none()).release().ptr());
     }
-    left_ = (static_cast<std::size_t>(length) + chunk_size - 1) / chunk_size;
+    left_ = length_ / chunk_size + (length_ % chunk_size != 0 ? 1 : 0);
     if (left_ == 0) {
       finish();
     }

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "os/forks.hpp"
 #include "pool_job.hpp"
 #include "shoal/work_queue.hpp"
 #include "waiting.hpp"
@@ -172,6 +173,8 @@ class pool_queue {
   sent_function function_to_send(nanobind::handle function);
   static task_trailer trailer_for(const pool_job& job, const sent_function& function, call_kind kind);
 
+  void check_owner() const;  // throws in a fork, which would receive what is its parent's
+
   class attendance;
   class reception;
   struct arrival;
@@ -199,6 +202,7 @@ class pool_queue {
   nanobind::object received_function(const_bytes pickled, bool may_keep);
 
   work_queue queue_;
+  std::uint64_t generation_ = os::generation();
 
   std::mutex submitting_;           // taken before the GIL is: entries are in the order of the tickets
   std::deque<task_entry> entries_;  // of tickets from first_entry_ on; without a job once there is an outcome

@@ -7,10 +7,12 @@
 #include <algorithm>
 #include <chrono>
 #include <limits>
+#include <stdexcept>
 #include <utility>
 
 #include "codec.hpp"
 #include "errors.hpp"
+#include "os/forks.hpp"
 #include "os/futex.hpp"
 #include "pickler.hpp"
 #include "pool_queue.hpp"
@@ -64,7 +66,14 @@ class pool_queue::reception {
 
 bool pool_queue::is_mine() const noexcept { return receiver_ == 0 || receiver_ == PyThread_get_thread_ident(); }
 
+void pool_queue::check_owner() const {
+  if (os::generation() != generation_) {
+    throw std::runtime_error("this result belongs to another process, of which this one is a fork; get it there");
+  }
+}
+
 void pool_queue::wait_for(nb::handle job, deadline until) {
+  check_owner();
   const pool_job& awaited = job_of(job);
   const attendance here(*this);
   bool in_time = true;
@@ -88,6 +97,7 @@ void pool_queue::receive_unattended() {
 }
 
 void pool_queue::look() {
+  check_owner();
   if (is_mine()) {
     const reception mine(*this);
     (void)receive(nullptr, no_waiting);
@@ -247,19 +257,21 @@ void pool_queue::deliver_finished(arrival& from, const outcome& received) {
   }
   bool ok = received.note == static_cast<std::uint16_t>(outcome_note::returned);
   nb::object value = decode(from, received, ok);
-  forget(received.ticket);
   if (!ok && of.retries) {
     try {
       if (nb::cast<bool>(crew.attr("_retry")(job, index, value))) {
+        forget(received.ticket);  // not before: what it was made of is kept for tasks that have no outcome
         return;
       }
     } catch (...) {
+      forget(received.ticket);
       if (!is_in_flight(job, index)) {
         deliver_to(job, of, index, false, std::move(value));
       }
       throw;
     }
   }
+  forget(received.ticket);
   deliver_to(job, of, index, ok, std::move(value));
 }
 

@@ -85,14 +85,19 @@ void bind_work_queue(nb::module_& module) {
   }};
   nb::class_<pool_queue>(module, "WorkQueue", nb::is_weak_referenceable(), nb::type_slots(slots.data()))
       .def("__init__", &construct, nb::arg("slots"), nb::kw_only(), nb::arg("descriptors") = nb::none())
-      .def("submit",
-           [](pool_queue& self, const nb::object& job, std::size_t index, unsigned kind, nb::handle function,
-              nb::handle arguments) { self.submit(job, index, static_cast<call_kind>(kind), function, arguments); })
-      .def("submit_items",
-           [](pool_queue& self, const nb::object& job, unsigned kind, nb::handle function, const nb::object& items,
-              std::size_t chunk_size, std::size_t most, bool at_once) {
-             return self.submit_items(job, static_cast<call_kind>(kind), function, items, chunk_size, most, at_once);
-           })
+      .def(
+          "submit",
+          [](pool_queue& self, const nb::object& job, std::size_t index, unsigned kind, nb::handle function,
+             nb::handle arguments) { self.submit(job, index, static_cast<call_kind>(kind), function, arguments); },
+          nb::arg("job"), nb::arg("index"), nb::arg("kind"), nb::arg("function").none(), nb::arg("arguments").none())
+      .def(
+          "submit_items",
+          [](pool_queue& self, const nb::object& job, unsigned kind, nb::handle function, const nb::object& items,
+             std::size_t chunk_size, std::size_t most, bool at_once) {
+            return self.submit_items(job, static_cast<call_kind>(kind), function, items, chunk_size, most, at_once);
+          },
+          nb::arg("job"), nb::arg("kind"), nb::arg("function").none(), nb::arg("items"), nb::arg("chunk_size"),
+          nb::arg("most"), nb::arg("at_once"))
       .def(
           "wait_for",
           [](pool_queue& self, nb::handle job, std::optional<double> timeout) {

@@ -517,7 +517,8 @@ class Crew:
                     self._services[slots[pid]].ready(when)
 
     def _fail(self, ticket: int, slot: int, pid: int, exitcode: int) -> None:
-        found = self._work.entry(ticket, True)
+        # It is forgotten last: what it was made of is kept for tasks that have no outcome, to be run again.
+        found = self._work.entry(ticket, False)
         end = self._ends.pop(ticket, None)
         if found is None:
             return
@@ -528,9 +529,10 @@ class Crew:
                 f"{job.describe(index)} was running in worker {slot} (pid {pid}) when it {how}. Other tasks go on."
             )
             end = WorkerDied(message, pid=pid, exitcode=exitcode, worker=slot, task=job.first_item(index))
-        if job._ended or (job._retries_wanted and self._retry(job, index, end)):
-            return
-        self.fail(job, index, end)
+        again = job._ended or (job._retries_wanted and self._retry(job, index, end))
+        self._work.entry(ticket, True)
+        if not again:
+            self.fail(job, index, end)
 
     def _bury_unready(self, slot: int, pid: int, exitcode: int, cause: BaseException | None) -> float:
         """A worker has ended before it was ready. Return how many seconds later another is to be started."""

@@ -81,6 +81,7 @@ class Calls:
         self._lock = threading.RLock()
         self._waiting: deque[tuple[Future[Any], Callable[..., Any], Sequence[Any], Mapping[str, Any] | None]] = deque()
         self._handed: dict[Future[Any], bool] = {}  # of calls that the pool has -> whether their outcome is there
+        self._settling: list[int] = []  # idents of threads that call callbacks of futures
         self._handing_out = False  # by some thread, which goes on until there is nothing to hand out
         self._closed = False
         self._ended = ""  # why calls fail that the pool had when its workers were ended
@@ -145,7 +146,7 @@ class Calls:
         pool = self._pool
         if self._owner_pid != os.getpid() or pool is None:
             return
-        if threading.current_thread() is pool._result_handler:
+        if threading.get_ident() in self._settling:
             raise RuntimeError("cannot wait for the executor in a callback of one of its futures")
         self._finished.wait()
         pool.join()
@@ -227,6 +228,7 @@ class Calls:
             if self._handed.get(future, True):
                 return  # an interrupt has settled it before
             self._handed[future] = True
+            self._settling.append(threading.get_ident())
         try:
             if ok:
                 future.set_result(value)
@@ -236,6 +238,7 @@ class Calls:
             future._handed = None  # it would keep the pool
             # Not before: the executor is not finished until callbacks have run.
             with self._lock:
+                self._settling.remove(threading.get_ident())
                 del self._handed[future]
 
     def _error_of_future(self, error: BaseException) -> BaseException:

@@ -6,6 +6,7 @@ delivers their outcomes to it, in any order, in whatever thread receives them; o
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 from types import GenericAlias
@@ -248,7 +249,7 @@ def name_of(func: Any) -> str:
         return name
     called = getattr(getattr(func, "func", None), "__qualname__", None)  # functools.partial has it
     kind = type(func).__qualname__
-    return f"{kind}({called})" if isinstance(called, str) else f"a {kind}"
+    return f"{kind}({called})" if isinstance(called, str) else f"<{kind} object>"
 
 
 def call_back(callback: Callable[[Any], object], value: Any) -> None:
@@ -257,4 +258,5 @@ def call_back(callback: Callable[[Any], object], value: Any) -> None:
         callback(value)
     except BaseException:
         # It must not end the thread that delivers results, on which all others depend.
-        threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
+        with contextlib.suppress(BaseException):
+            threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))

@@ -89,11 +89,18 @@ def release_reusable_pool(pool: Pool) -> None:
                 kept.close_unless_held()
 
 
+def _are_equal(some: dict[str, Any], others: dict[str, Any]) -> bool:
+    try:
+        return some == others
+    except Exception:
+        return False  # such as arrays, that do not compare to one truth
+
+
 def _get(processes: int | None, options: dict[str, Any]) -> _Kept:
     global _kept
     kept = _kept
     if kept is not None:
-        if kept.is_usable() and kept.options == options and processes in (None, kept.pool._processes):
+        if kept.is_usable() and _are_equal(kept.options, options) and processes in (None, kept.pool._processes):
             return kept
         _kept = None
         kept.close_unless_held()

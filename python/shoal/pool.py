@@ -85,8 +85,8 @@ class Pool:
     Raises ValueError or TypeError for arguments out of range, OSError if no process or descriptor is left.
     """
 
+    _state = "INIT"  # where the constructor was not even called
     _context: Any = None  # set in the classes that contexts offer
-    _state = "INIT"
     _first_workers: int | None = None  # how many are started before others are asked for; None: all
 
     @staticmethod

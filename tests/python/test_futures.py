@@ -421,3 +421,21 @@ def test_the_names_of_concurrent_futures_are_here() -> None:
     assert set(concurrent.futures.__all__) <= {*futures.__all__, "InterpreterPoolExecutor"}
     with pytest.raises(AttributeError, match=r"module 'shoal\.futures' has no attribute 'nothing'"):
         futures.nothing  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_a_callback_of_a_call_that_died_cannot_wait_for_the_end_either() -> None:
+    executor = ProcessPoolExecutor(1)
+    raised: list[BaseException] = []
+    called = threading.Event()
+
+    def shut_down(_: object) -> None:
+        try:
+            executor.shutdown()
+        except RuntimeError as error:
+            raised.append(error)
+        called.set()
+
+    executor.submit(die).add_done_callback(shut_down)
+    assert called.wait(30)
+    assert [str(error) for error in raised] == ["cannot wait for the executor in a callback of one of its futures"]
+    executor.shutdown()

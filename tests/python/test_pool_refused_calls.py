@@ -294,3 +294,51 @@ def test_functions_without_a_repr_are_called() -> None:
     with shoal.Pool(1) as pool:
         assert pool.apply(Unprintable(), (1,)) == 1
         assert pool.map(functools.partial(first_of, _=Unprintable()), [1, 2]) == [1, 2]
+
+
+def test_a_fork_does_not_receive_what_is_its_parents() -> None:
+    with shoal.Pool(1) as pool:
+        result = pool.apply_async(time.sleep, (0.5,))
+        pid = os.fork()
+        if pid == 0:
+            status = 1
+            try:
+                signal.alarm(int(BOUND))
+                result.get()
+            except RuntimeError:
+                status = 0
+            finally:
+                os._exit(status)
+        assert os.waitpid(pid, 0)[1] == 0
+        assert result.get(BOUND) is None
+
+
+def fail_once(flag: str) -> Callable[[Any], str]:
+    return functools.partial(fail_unless_there, flag)
+
+
+def fail_unless_there(flag: str, item: Any) -> str:
+    if os.path.exists(flag):
+        return repr(item)
+    with open(flag, "w"):
+        pass
+    raise LookupError("the first time")
+
+
+def test_none_is_an_item_like_others_when_it_is_run_again(tmp_path: Any) -> None:
+    with shoal.Pool(1) as pool:
+        call = fail_once(str(tmp_path / "flag"))
+        assert pool.map(call, [None, None], retries=1, retry_on=LookupError) == ["None", "None"]
+
+
+def test_none_is_no_function() -> None:
+    with shoal.Pool(1) as pool:
+        with pytest.raises(TypeError, match="not callable"):
+            pool.map_async(None, [1]).get(BOUND)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="not callable"):
+            pool.apply_async(None).get(BOUND)  # type: ignore[arg-type]
+
+
+def test_a_chunk_may_be_as_large_as_numbers_are() -> None:
+    with shoal.Pool(1) as pool:
+        assert pool.map(same, [1, 2, 3], 2**64 - 1) == [1, 2, 3]
