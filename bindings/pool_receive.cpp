@@ -194,6 +194,7 @@ pool_queue::arrival& pool_queue::free_arrival() {
 
 // What is not delivered when an exception leaves this comes first next time.
 void pool_queue::deliver_arrivals() {
+  // NOLINTNEXTLINE(modernize-loop-convert): what is delivered may receive more, and so may there be more of them
   for (std::size_t i = 0; i < arrivals_.size(); ++i) {
     arrival& from = arrivals_[i];
     while (from.first < from.states.size()) {

@@ -151,9 +151,9 @@ void pool_queue::push(std::vector<outgoing_record>& records, std::vector<task_en
     }
   } catch (...) {
     entries.resize(records.size() - submitted);
-    for (auto each = entries.rbegin(); each != entries.rend(); ++each) {
-      *each = std::move(entries_.back());
-      bytes_in_flight_ -= each->size;
+    for (std::size_t i = entries.size(); i-- > 0;) {
+      entries[i] = std::move(entries_.back());
+      bytes_in_flight_ -= entries[i].size;
       --tasks_in_flight_;
       entries_.pop_back();
     }
