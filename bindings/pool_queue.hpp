@@ -180,6 +180,7 @@ class pool_queue {
   struct arrival;
   bool receive(const pool_job* awaited, deadline until);
   [[nodiscard]] bool is_mine() const noexcept;
+  void wake_receiver();
   arrival& free_arrival();
   bool follow(deadline until);
   void tell_followers() noexcept;

@@ -375,6 +375,14 @@ void pool_queue::fail(const nb::object& job, std::size_t index, const nb::object
     expect();
     throw;
   }
+  wake_receiver();
+}
+
+// Another thread may be receiving, and know nothing of what was delivered here.
+void pool_queue::wake_receiver() {
+  if (!is_mine()) {
+    wake();
+  }
 }
 
 void pool_queue::open(const nb::object& job) {

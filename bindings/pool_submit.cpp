@@ -252,11 +252,18 @@ bool pool_queue::submit_items(const nb::object& job, call_kind kind, nb::handle 
       push_or_fail(batch);
     }
   };
+  bool some_failed = false;
   const auto finish = [&] {
     send();
     tell();
+    if (std::exchange(some_failed, false)) {
+      wake_receiver();
+    }
   };
-  const auto fail = [&](const nb::object& error) { deliver_to(job, of, of.submitted++, false, error); };
+  const auto fail = [&](const nb::object& error) {
+    some_failed = true;
+    deliver_to(job, of, of.submitted++, false, error);
+  };
   try {
     for (std::size_t count = 0; count < most; ++count) {
       if (of.has_ended()) {

@@ -344,10 +344,10 @@ def test_a_receiver_without_descriptors_left_is_told_so_and_leaks_none() -> None
     pickled = pickle.dumps(queue)
 
     def receive_with_few_descriptors() -> tuple[list[int | None], bool]:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
         before = len(open_descriptors())
         failed_with = []
-        taken = [os.dup(0) for _ in range(64 - before)]
+        taken = [os.dup(0) for _ in range(256 - before)]
         while taken:
             os.close(taken.pop())
             try:
