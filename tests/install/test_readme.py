@@ -21,7 +21,7 @@ def blocks(language: str) -> list[str]:
 EXAMPLES: list[tuple[str, str]] = re.findall(r"```cpp\n(.*?)```\n\n```text\n(.*?)```", README, re.DOTALL)
 
 
-@pytest.fixture(params=EXAMPLES, ids=["fork", "start_methods"])
+@pytest.fixture(params=EXAMPLES, ids=["fork", "pool", "start_methods"])
 def example(request: pytest.FixtureRequest) -> tuple[str, str]:
     """One of the README's C++ examples, and what it prints."""
     chosen: tuple[str, str] = request.param
