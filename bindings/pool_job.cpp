@@ -45,7 +45,7 @@ PyObject* next_result(PyObject* self) noexcept {
       nb::handle(self).attr("_wait_for_more")();
     }
     if (results.tasks_consumed() >= results.next_notice) {
-      results.next_notice = static_cast<std::size_t>(-1);
+      results.next_notice = pool_results::unlimited;
       nb::handle(self).attr("_consumed")();
     }
     return out.release().ptr();
@@ -65,7 +65,6 @@ pool_job& job_of(nb::handle object) {
 pool_result::pool_result(nb::object pool, nb::object crew, nb::object method, nb::object function_name,
                          std::size_t chunk_size, Py_ssize_t length)
     : pool_job(std::move(pool), std::move(crew), std::move(method), std::move(function_name), chunk_size),
-      left_(1),
       is_list_(length >= 0) {
   if (is_list_) {
     length_ = static_cast<std::size_t>(length);
@@ -73,7 +72,7 @@ pool_result::pool_result(nb::object pool, nb::object crew, nb::object method, nb
     for (Py_ssize_t i = 0; i < length; ++i) {
       PyList_SET_ITEM(value_.ptr(), i, nb::object(nb::none()).release().ptr());
     }
-    left_ = length_ / chunk_size + (length_ % chunk_size != 0 ? 1 : 0);
+    tasks_ = left_ = length_ / chunk_size + (length_ % chunk_size != 0 ? 1 : 0);
     if (left_ == 0) {
       finish();
     }
@@ -93,7 +92,11 @@ std::size_t pool_result::deliver(std::size_t index, bool ok, nb::object value) {
     if (chunk_size() == 1) {
       PyList_SetItem(value_.ptr(), begin, value.release().ptr());
     } else {
-      PyList_SetSlice(value_.ptr(), begin, begin + static_cast<Py_ssize_t>(items), value.ptr());
+      if (PyList_SetSlice(value_.ptr(), begin, begin + static_cast<Py_ssize_t>(items), value.ptr()) != 0) {
+        nb::python_error raised;  // no memory, which is this task's failure
+        ok = false;
+        value_ = nb::borrow(raised.value());
+      }
     }
   }
   ok_ = ok_ && ok;
@@ -122,6 +125,21 @@ bool pool_result::fail(nb::object error) {
 void pool_result::finish() {
   ready_ = !called_back;
   end();
+}
+
+void pool_result::end_of_items() {
+  has_last_item();
+  if (room() != 0 && !has_ended()) {
+    PyErr_Format(PyExc_RuntimeError, "%U: items were removed from the iterable before all had become tasks",
+                 method().ptr());
+    nb::python_error raised;
+    fail(nb::borrow(raised.value()));
+  }
+}
+
+void pool_result::end_of_items(nb::object error) {
+  has_last_item();
+  fail(std::move(error));
 }
 
 pool_results::pool_results(nb::object pool, nb::object crew, nb::object method, nb::object function_name,
@@ -187,9 +205,16 @@ bool pool_results::take(nb::object& out) {
   return true;
 }
 
-void pool_results::set_length(std::size_t length) {
-  length_ = length;
+void pool_results::end_of_items() {
+  has_last_item();
+  length_ = submitted;
   end_if_complete();
+}
+
+void pool_results::end_of_items(nb::object error) {
+  has_last_item();
+  length_ = submitted + 1;
+  deliver(submitted++, false, std::move(error));
 }
 
 void pool_results::end_if_complete() {
@@ -234,7 +259,6 @@ void bind_pool_job(nb::module_& module) {
       .def_rw("_task_timeout", &pool_job::timeout)
       .def_rw("_retries_wanted", &pool_job::retries)
       .def_rw("_is_called_back", &pool_job::called_back)
-      .def_ro("_tasks_submitted", &pool_job::submitted)
       .def_rw("_is_watched", &pool_job::watched)
       .def_prop_rw(
           "_progress", [](const pool_job& self) { return self.progress.is_valid() ? self.progress : nb::none(); },
@@ -257,9 +281,7 @@ void bind_pool_job(nb::module_& module) {
       .def(nb::init<nb::object, nb::object, nb::object, nb::object, std::size_t, bool>())
       .def_prop_ro("_is_ready", &pool_results::is_ready)
       .def_prop_ro("_tasks_consumed", &pool_results::tasks_consumed)
-      .def_prop_ro("_tasks_done", &pool_results::tasks_done)
-      .def_rw("_next_notice", &pool_results::next_notice)
-      .def("_set_length", &pool_results::set_length);
+      .def_rw("_ahead", &pool_results::ahead);
 }
 
 }  // namespace shoal::python

@@ -3,6 +3,7 @@
 #include <Python.h>
 #include <nanobind/nanobind.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -49,10 +50,20 @@ class pool_job {
   bool called_back = false;    ///< shown to `_called_back` when its outcome is there, and ready only after completed()
   bool watched = false;        ///< its `_tell` is called when it is ready
   nanobind::object progress;   ///< if any, its `update` is told how many items are done, and `close` that all are
-  std::size_t submitted = 0;   ///< tasks made of an iterable, by pool_queue::submit_items
+  std::size_t submitted = 0;   ///< tasks made of an iterable, by pool_queue::submit_items,
+  bool is_submitting = false;  ///< which is doing so
   std::size_t place = 0;       ///< among the open jobs
   bool is_open = false;        ///< it has one
   std::size_t progressed = 0;  ///< items done that it was not told of
+
+  /// How many tasks may be made of the iterable now.
+  [[nodiscard]] virtual std::size_t room() const noexcept = 0;
+  /// It has as many as it may. @return whether there will be room again.
+  virtual bool notice_room() noexcept = 0;
+  /// The iterable has ended, after `submitted` tasks, or with an error in place of the next.
+  virtual void end_of_items() = 0;
+  virtual void end_of_items(nanobind::object error) = 0;
+  [[nodiscard]] bool has_all_items() const noexcept { return all_items_; }
 
   [[nodiscard]] nanobind::object crew() const { return crew_; }
   [[nodiscard]] nanobind::object method() const { return method_; }
@@ -73,6 +84,7 @@ class pool_job {
 
  protected:
   void end() noexcept { ended_ = true; }
+  void has_last_item() noexcept { all_items_ = true; }
 
  private:
   nanobind::object pool_;
@@ -80,6 +92,7 @@ class pool_job {
   nanobind::object method_;
   nanobind::object function_name_;
   std::size_t chunk_size_;
+  bool all_items_ = false;
   bool ended_ = false;
 };
 
@@ -96,6 +109,12 @@ class pool_result : public pool_job {
   bool fail(nanobind::object error);
   [[nodiscard]] bool is_ready() const noexcept override { return ready_; }
   void completed() noexcept { ready_ = true; }
+
+  // It has room for its items and no more, whatever the iterable has become meanwhile.
+  [[nodiscard]] std::size_t room() const noexcept override { return tasks_ - submitted; }
+  bool notice_room() noexcept override { return false; }
+  void end_of_items() override;
+  void end_of_items(nanobind::object error) override;
 
   [[nodiscard]] bool succeeded() const noexcept { return ok_; }
   [[nodiscard]] std::size_t tasks_left() const noexcept { return left_; }
@@ -115,7 +134,8 @@ class pool_result : public pool_job {
 
   nanobind::object value_;  // the list while it fills; in the end the result, or what was raised
   std::size_t length_ = 1;
-  std::size_t left_;  // tasks without an outcome
+  std::size_t tasks_ = 1;
+  std::size_t left_ = 1;  // of them, those without an outcome
   bool is_list_;
   bool ok_ = true;
   bool ready_ = false;
@@ -134,14 +154,25 @@ class pool_results : public pool_job {
   /// Takes the next result. @return false if none is there. @throws nb::python_error  it is an error.
   bool take(nanobind::object& out);
 
-  /// There are no more tasks than `length`.
-  void set_length(std::size_t length);
+  static constexpr auto unlimited = static_cast<std::size_t>(-1);
+
+  /// How many tasks may be under way, or done and not taken.
+  std::size_t ahead = unlimited;
+  /// Once so many tasks were taken, there is room again; then the object's `_consumed` is called.
+  std::size_t next_notice = unlimited;
 
   [[nodiscard]] std::size_t tasks_consumed() const noexcept { return consumed_; }
-
-  /// Once so many tasks are consumed, the object's `_consumed` is called.
-  std::size_t next_notice = static_cast<std::size_t>(-1);
-  [[nodiscard]] std::size_t tasks_done() const noexcept { return done_; }
+  [[nodiscard]] std::size_t room() const noexcept override {
+    const std::size_t there = submitted - consumed_;
+    return ahead == unlimited ? unlimited : ahead - std::min(ahead, there);
+  }
+  // When half of what was ahead is taken, there is enough left to keep the workers busy meanwhile.
+  bool notice_room() noexcept override {
+    next_notice = submitted - ahead / 2;
+    return true;
+  }
+  void end_of_items() override;
+  void end_of_items(nanobind::object error) override;
 
   int traverse(visitproc visit, void* arg) override;
   void clear() override;
@@ -161,7 +192,7 @@ class pool_results : public pool_job {
   std::unordered_map<std::size_t, item> waiting_;  // ordered: outcomes whose turn has not come
   std::size_t done_ = 0;                           // tasks heard of; ordered: those whose turn has come
   std::size_t consumed_ = 0;                       // tasks whose results have all been taken
-  std::size_t length_ = static_cast<std::size_t>(-1);
+  std::size_t length_ = unlimited;                 // tasks in all, once that is known
   nanobind::object error_;
 };
 

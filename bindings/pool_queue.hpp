@@ -50,6 +50,14 @@ struct sent_function {
   bool by_reference = false;
 };
 
+/// Why submit_items made no more tasks.
+enum class submitted_items : std::uint8_t {
+  all,        ///< there are no more items, or the job has ended
+  for_now,    ///< the job has no room; its `_consumed` will be called
+  full,       ///< too much is in flight; see wait_for_room
+  elsewhere,  ///< another thread is making them, and will look for room after this
+};
+
 /// shoal._core.WorkQueue: a work_queue of Python calls. The owner's side delivers outcomes to the jobs whose tasks they
 /// are of; the worker's runs them. Needs the GIL, which calls that wait release.
 class pool_queue {
@@ -68,12 +76,12 @@ class pool_queue {
   void submit(const nanobind::object& job, std::size_t index, call_kind kind, nanobind::handle function,
               nanobind::handle arguments);
 
-  /// Submits the next tasks of `job`, made of chunks of what `items` yields, until `most` are submitted or is_full().
-  /// With `at_once` each is sent before the next item is asked for.
-  /// @return whether there may be more.
-  /// @throws  as submit, and what `items` raises; what was made of them before has been submitted, or has failed.
-  bool submit_items(const nanobind::object& job, call_kind kind, nanobind::handle function,
-                    const nanobind::object& items, std::size_t chunk_size, std::size_t most, bool at_once);
+  /// Submits the next tasks of `job`, made of chunks of what `items` yields, as long as the job has room and this is
+  /// not full. What cannot be sent fails, and so does what `items` raises. With `at_once`, for a thread of the pool,
+  /// each is sent before the next item is asked for.
+  /// @throws nb::python_error  unless at_once: what `items` and pickling raise, if it is no Exception.
+  submitted_items submit_items(const nanobind::object& job, call_kind kind, nanobind::handle function,
+                               const nanobind::object& items, bool at_once);
 
   // One thread at a time receives, for all. What it has to hold meanwhile is held here and not in Python, where a
   // signal handler may raise between any two steps.
@@ -130,11 +138,8 @@ class pool_queue {
   [[nodiscard]] bool is_full() const noexcept {
     return bytes_in_flight_ >= most_in_flight && tasks_in_flight_ >= 2 * (queue_.slots() - 1);
   }
-  /// Has `crew` told, once, when half of it is in flight. @return false if it is so.
-  bool notice_room() noexcept {
-    room_wanted_ = !has_room();
-    return room_wanted_;
-  }
+  /// Waits until half of it is in flight, or `job` has ended.
+  void wait_for_room(nanobind::handle job);
 
   /// Task `index` of `job` has failed, and nothing else will be heard of it.
   void fail(const nanobind::object& job, std::size_t index, const nanobind::object& error);
@@ -144,8 +149,8 @@ class pool_queue {
   int bell = -1;             ///< an eventfd that the supervisor waits for
   bool watching = false;     ///< it will see that somebody receives
   nanobind::object refusal;  ///< if there is one, what jobs that begin from now on fail with
-  nanobind::object crew;  ///< is told: _called_back(job), _retry(job, index, error), _some_room(), _sendable(function),
-                          ///< _by_value(object, error)
+  nanobind::object crew;     ///< is told: _called_back(job), _retry(job, index, error), _sendable(function),
+                             ///< _by_value(object, error)
 
   // The worker.
 
@@ -167,9 +172,12 @@ class pool_queue {
     std::size_t size = 0;
   };
   struct ticketed_batch;
+  class sent_arguments;
 
   void push(std::vector<outgoing_record>& records, std::vector<task_entry>& entries);
-  void push_or_fail(ticketed_batch& batch);
+  bool push_or_fail(ticketed_batch& batch);
+  submitted_items submit_items_alone(const nanobind::object& job, pool_job& of, call_kind kind,
+                                     nanobind::handle function, const nanobind::object& items, bool at_once);
   sent_function function_to_send(nanobind::handle function);
   static task_trailer trailer_for(const pool_job& job, const sent_function& function, call_kind kind);
 
@@ -184,6 +192,7 @@ class pool_queue {
   arrival& free_arrival();
   bool follow(deadline until);
   void tell_followers() noexcept;
+  void tell_feeders() noexcept;
   void ring() const noexcept;
   void deliver_arrivals();
   void deliver(arrival& from, const outcome& received);
@@ -210,7 +219,8 @@ class pool_queue {
   std::uint64_t first_entry_ = 0;
   std::size_t bytes_in_flight_ = 0;  // of tasks without an outcome
   std::size_t tasks_in_flight_ = 0;
-  bool room_wanted_ = false;
+  int room_wanted_ = 0;                        // threads that wait for room,
+  std::atomic<std::uint32_t> room_changes_{};  // asleep on this word
   std::vector<nanobind::object> open_;
   [[nodiscard]] bool has_room() const noexcept {
     return bytes_in_flight_ < most_in_flight / 2 || tasks_in_flight_ < 2 * (queue_.slots() - 1);

@@ -115,14 +115,8 @@ bool pool_queue::receive(const pool_job* awaited, deadline until) {
     if (std::exchange(some_ready_, false)) {
       tell_followers();
     }
-    if (room_wanted_ && has_room()) {
-      room_wanted_ = false;  // before: whoever is told may find that there is none, and want it again
-      try {
-        crew.attr("_some_room")();
-      } catch (...) {
-        room_wanted_ = true;
-        throw;
-      }
+    if (has_room()) {
+      tell_feeders();
     }
     const bool enough = awaited != nullptr ? awaited->is_ready() : attending_ > 0 || !expects_something();
     if (std::exchange(woken_, false) || enough) {
@@ -165,6 +159,26 @@ void pool_queue::tell_followers() noexcept {
   if (followers_ > 0) {
     changes_.fetch_add(1, std::memory_order_relaxed);
     os::futex_wake(changes_, std::numeric_limits<int>::max());
+  }
+}
+
+void pool_queue::wait_for_room(nb::handle job) {
+  const pool_job& of = job_of(job);
+  while (!has_room() && !of.has_ended()) {
+    const std::uint32_t seen = room_changes_.load(std::memory_order_relaxed);
+    ++room_wanted_;
+    {
+      const released_gil released;
+      (void)os::futex_wait(room_changes_, seen, forever);
+    }
+    --room_wanted_;
+  }
+}
+
+void pool_queue::tell_feeders() noexcept {
+  if (room_wanted_ > 0) {
+    room_changes_.fetch_add(1, std::memory_order_relaxed);
+    os::futex_wake(room_changes_, std::numeric_limits<int>::max());
   }
 }
 
@@ -358,6 +372,9 @@ void pool_queue::after_delivery(const nb::object& job, pool_job& of) {
   if (!of.has_ended()) {
     return;
   }
+  if (of.progress.is_valid() && !of.progress.is_none() && of.progressed == 0) {
+    progressing_.push_back(job);  // to be closed
+  }
   if (of.called_back) {
     called_back_.push_back(job);
     woken_ = true;
@@ -409,6 +426,7 @@ void pool_queue::ended(nb::handle job) {
   }
   of.is_open = false;
   some_ready_ = true;
+  tell_feeders();  // its own may be waiting for room
   unneeded_.push_back(of.take_pool());
   unneeded_.push_back(std::move(open_[of.place]));
   if (of.place + 1 != open_.size()) {

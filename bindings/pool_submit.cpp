@@ -96,10 +96,57 @@ struct pool_queue::ticketed_batch {
     entries.clear();
   }
 
+  // Copies.
+  void append(encoding tag, std::span<const const_bytes> parts) {
+    const std::size_t begin = bytes.size();
+    for (const const_bytes part : parts) {
+      bytes.insert(bytes.end(), part.begin(), part.end());
+    }
+    contents.push_back(const_bytes(bytes).subspan(begin));
+    records.push_back({tag, {&contents.back(), 1}});
+  }
+
   std::vector<std::byte> bytes;
   std::vector<const_bytes> contents;
   std::vector<outgoing_record> records;
   std::vector<task_entry> entries;
+};
+
+/// Arguments as bytes: as the codec has them, or by value if they have functions in them that cannot be sent by name.
+/// Meant to be reused.
+class pool_queue::sent_arguments {
+ public:
+  explicit sent_arguments(const nb::object& crew) : crew_(crew) {}
+
+  /// @throws nb::python_error  they cannot be pickled.
+  void encode(nb::handle arguments) {
+    by_value_.reset();
+    try {
+      kept_ = encoded_->encode(arguments.ptr());
+    } catch (nb::python_error& raised) {
+      by_value_ = crew_.attr("_by_value")(arguments, current_exception(raised));
+    }
+  }
+
+  [[nodiscard]] encoding tag() const { return by_value_.is_valid() ? encoding::pickle : encoded_->tag(); }
+  [[nodiscard]] std::size_t size() const {
+    return by_value_.is_valid() ? bytes_of(by_value_).size() : encoded_->size();
+  }
+
+  /// Where the bytes are, until the next encode().
+  void append_to(std::vector<const_bytes>& parts) const {
+    if (by_value_.is_valid()) {
+      parts.push_back(bytes_of(by_value_));
+    } else {
+      parts.insert(parts.end(), encoded_->parts().begin(), encoded_->parts().end());
+    }
+  }
+
+ private:
+  const nb::object& crew_;
+  lent<encoded_object> encoded_;
+  nb::object kept_;
+  nb::object by_value_;
 };
 
 sent_function pool_queue::function_to_send(nb::handle function) {
@@ -161,12 +208,13 @@ void pool_queue::push(std::vector<outgoing_record>& records, std::vector<task_en
   }
 }
 
-// Sends a batch. What keeps tasks from being sent is their outcome.
-void pool_queue::push_or_fail(ticketed_batch& batch) {
+// Sends a batch. What keeps tasks from being sent is their outcome. @return whether all were sent.
+bool pool_queue::push_or_fail(ticketed_batch& batch) {
   nb::object error;
   try {
     push(batch.records, batch.entries);
-    batch.entries.clear();
+    batch.clear();
+    return true;
   } catch (const std::bad_alloc&) {
     error = nb::steal(PyObject_CallFunction(PyExc_MemoryError, "s", "there is no shared memory left for the task"));
     if (!error.is_valid()) {
@@ -182,37 +230,26 @@ void pool_queue::push_or_fail(ticketed_batch& batch) {
   for (const task_entry& each : failed) {
     deliver_to(each.job, *each.delivered_to, each.index, false, error);
   }
+  return false;
 }
 
 void pool_queue::submit(const nb::object& job, std::size_t index, call_kind kind, nb::handle function,
                         nb::handle arguments) {
   pool_job& of = job_of(job);
   const sent_function sent = function_to_send(function);
-  const lent<encoded_object> encoded;
-  nb::object kept;
-  nb::object by_value;
-  encoding tag = encoding::pickle;
-  std::vector<const_bytes> parts;
-  try {
-    kept = encoded->encode(arguments.ptr());
-    tag = encoded->tag();
-    parts.assign(encoded->parts().begin(), encoded->parts().end());
-  } catch (nb::python_error& raised) {
-    by_value = crew.attr("_by_value")(arguments, current_exception(raised));
-    parts.push_back(bytes_of(by_value));
-  }
+  sent_arguments sending(crew);
+  sending.encode(arguments);
   const task_trailer trailer = trailer_for(of, sent, kind);
+  std::vector<const_bytes> parts;
+  sending.append_to(parts);
   parts.push_back(bytes_of(sent.bytes));
   parts.push_back(bytes_of(trailer));
-  std::size_t size = 0;
-  for (const const_bytes part : parts) {
-    size += part.size();
-  }
+  const std::size_t size = sending.size() + bytes_of(sent.bytes).size() + sizeof trailer;
   open(job);
   if (of.has_ended()) {
     return;  // refused, or aborted
   }
-  std::vector<outgoing_record> records{{tag, parts}};
+  std::vector<outgoing_record> records{{sending.tag(), parts}};
   std::vector<task_entry> entries;
   entries.push_back({job, &of, index, size});
   push(records, entries);
@@ -234,124 +271,133 @@ task_trailer pool_queue::trailer_for(const pool_job& job, const sent_function& f
   return {.function_size = static_cast<std::uint32_t>(size), .kind = kind, .flags = flags, .unused = 0};
 }
 
-bool pool_queue::submit_items(const nb::object& job, call_kind kind, nb::handle function, const nb::object& items,
-                              std::size_t chunk_size, std::size_t most, bool at_once) {
+submitted_items pool_queue::submit_items(const nb::object& job, call_kind kind, nb::handle function,
+                                         const nb::object& items, bool at_once) {
   pool_job& of = job_of(job);
+  if (of.is_submitting) {
+    return submitted_items::elsewhere;
+  }
+  struct submission {
+    explicit submission(pool_job& job) : of(job) { of.is_submitting = true; }
+    submission(const submission&) = delete;
+    submission& operator=(const submission&) = delete;
+    ~submission() { of.is_submitting = false; }
+    pool_job& of;
+  };
+  const submission mine(of);
+  return submit_items_alone(job, of, kind, function, items, at_once);
+}
+
+submitted_items pool_queue::submit_items_alone(const nb::object& job, pool_job& of, call_kind kind, nb::handle function,
+                                               const nb::object& items, bool at_once) {
+  open(job);
   sent_function sent;
+  task_trailer trailer{};
   nb::object function_error;
   try {
     sent = function_to_send(function);
+    trailer = trailer_for(of, sent, kind);
   } catch (nb::python_error& raised) {
-    function_error = current_exception(raised);
+    if (!at_once && !raised.matches(PyExc_Exception)) {
+      throw;
+    }
+    function_error = nb::borrow(raised.value());
   }
-  open(job);
-  const lent<encoded_object> encoded;
+  sent_arguments sending(crew);
+  std::vector<const_bytes> parts;
   ticketed_batch batch;
+  bool some_failed = false;
   const auto send = [&] {
-    if (!batch.records.empty()) {
-      push_or_fail(batch);
+    if (!batch.records.empty() && !push_or_fail(batch)) {
+      some_failed = true;
     }
   };
-  bool some_failed = false;
-  const auto finish = [&] {
+  const auto finish = [&](submitted_items why) {
     send();
     tell();
     if (std::exchange(some_failed, false)) {
       wake_receiver();
     }
+    return why;
+  };
+  const auto end_of_items = [&](auto... error) {
+    send();
+    of.end_of_items(std::move(error)...);
+    some_failed = true;  // who waits for it may have nothing else to wait for
+    after_delivery(job, of);
+    return finish(submitted_items::all);
   };
   const auto fail = [&](const nb::object& error) {
     some_failed = true;
     deliver_to(job, of, of.submitted++, false, error);
+    if (at_once) {
+      finish(submitted_items::all);
+    }
   };
   try {
-    for (std::size_t count = 0; count < most; ++count) {
-      if (of.has_ended()) {
-        finish();
-        return false;  // it was aborted
+    for (;;) {
+      if (of.has_ended() || of.has_all_items()) {
+        return finish(submitted_items::all);
+      }
+      if (of.room() == 0) {
+        return of.notice_room() ? finish(submitted_items::for_now) : end_of_items();
       }
       if (is_full()) {
-        break;
+        return finish(submitted_items::full);
       }
-      const nb::object chunk = chunk_size == 1 ? next_of(items) : next_chunk(items, chunk_size);
+      nb::object chunk;
+      try {
+        chunk = of.chunk_size() == 1 ? next_of(items) : next_chunk(items, of.chunk_size());
+      } catch (nb::python_error& raised) {
+        end_of_items(nb::object(nb::borrow(raised.value())));
+        if (!at_once && !raised.matches(PyExc_Exception)) {
+          throw;
+        }
+        return submitted_items::all;
+      }
       if (!chunk.is_valid()) {
-        finish();
-        return false;
+        return end_of_items();
       }
       if (function_error.is_valid()) {
         fail(function_error);
-        if (at_once) {
-          finish();
-        }
         continue;
       }
-      nb::object kept;
-      nb::object by_value;
-      encoding tag = encoding::pickle;
-      std::vector<const_bytes> parts;
       try {
-        kept = encoded->encode(chunk.ptr());
-        tag = encoded->tag();
+        sending.encode(chunk);
       } catch (nb::python_error& raised) {
-        if (!raised.matches(PyExc_Exception)) {
-          fail(nb::borrow(raised.value()));
+        fail(nb::borrow(raised.value()));
+        if (!at_once && !raised.matches(PyExc_Exception)) {
           throw;
         }
-        try {
-          by_value = crew.attr("_by_value")(chunk, nb::borrow(raised.value()));
-        } catch (nb::python_error& again) {
-          fail(current_exception(again));
-          if (at_once) {
-            finish();
-          }
-          continue;
-        }
-      }
-      const task_trailer trailer = trailer_for(of, sent, kind);
-      const const_bytes function_bytes = bytes_of(sent.bytes);
-      const std::size_t arguments_size = by_value.is_valid() ? bytes_of(by_value).size() : encoded->size();
-      const std::size_t size = arguments_size + function_bytes.size() + sizeof trailer;
-      if (size > most_bytes / 4) {
-        send();
-        if (by_value.is_valid()) {
-          parts.push_back(bytes_of(by_value));
-        } else {
-          parts.assign(encoded->parts().begin(), encoded->parts().end());
-        }
-        parts.push_back(function_bytes);
-        parts.push_back(bytes_of(trailer));
-        batch.records.push_back({tag, parts});
-        batch.entries.push_back({job, &of, of.submitted++, size});
-        send();
         continue;
       }
-      if (!batch.has_room_for(size)) {
+      parts.clear();
+      sending.append_to(parts);
+      parts.push_back(bytes_of(sent.bytes));
+      parts.push_back(bytes_of(trailer));
+      const std::size_t size = sending.size() + bytes_of(sent.bytes).size() + sizeof trailer;
+      const bool alone = size > most_bytes / 4;
+      if (alone || !batch.has_room_for(size)) {
         send();
       }
-      const std::size_t begin = batch.bytes.size();
-      if (by_value.is_valid()) {
-        const const_bytes pickle = bytes_of(by_value);
-        batch.bytes.insert(batch.bytes.end(), pickle.begin(), pickle.end());
+      if (alone) {
+        batch.records.push_back({sending.tag(), parts});  // from where they are
       } else {
-        encoded->append_to(batch.bytes);
+        batch.append(sending.tag(), parts);
       }
-      batch.bytes.insert(batch.bytes.end(), function_bytes.begin(), function_bytes.end());
-      const const_bytes last = bytes_of(trailer);
-      batch.bytes.insert(batch.bytes.end(), last.begin(), last.end());
-      batch.contents.push_back(const_bytes(batch.bytes).subspan(begin));
-      batch.records.push_back({tag, {&batch.contents.back(), 1}});
       batch.entries.push_back({job, &of, of.submitted++, size});
-      if (at_once) {
+      if (alone || at_once) {
         send();
       }
     }
-    finish();
   } catch (...) {
     const std::exception_ptr trouble = std::current_exception();
     send();  // what was made into tasks is as good as submitted
+    if (some_failed) {
+      wake_receiver();
+    }
     std::rethrow_exception(trouble);
   }
-  return true;
 }
 
 }  // namespace shoal::python

@@ -93,11 +93,10 @@ void bind_work_queue(nb::module_& module) {
       .def(
           "submit_items",
           [](pool_queue& self, const nb::object& job, unsigned kind, nb::handle function, const nb::object& items,
-             std::size_t chunk_size, std::size_t most, bool at_once) {
-            return self.submit_items(job, static_cast<call_kind>(kind), function, items, chunk_size, most, at_once);
+             bool at_once) {
+            return static_cast<int>(self.submit_items(job, static_cast<call_kind>(kind), function, items, at_once));
           },
-          nb::arg("job"), nb::arg("kind"), nb::arg("function").none(), nb::arg("items"), nb::arg("chunk_size"),
-          nb::arg("most"), nb::arg("at_once"))
+          nb::arg("job"), nb::arg("kind"), nb::arg("function").none(), nb::arg("items"), nb::arg("at_once"))
       .def(
           "wait_for",
           [](pool_queue& self, nb::handle job, std::optional<double> timeout) {
@@ -130,10 +129,9 @@ void bind_work_queue(nb::module_& module) {
       .def("descriptors", &descriptors_of)
       .def_prop_ro("open_count", &pool_queue::count_open)
       .def_prop_ro("expects_something", &pool_queue::expects_something)
-      .def_prop_ro("is_full", &pool_queue::is_full)
       .def_prop_ro("attending", &pool_queue::attending)
       .def("fail", &pool_queue::fail)
-      .def("notice_room", &pool_queue::notice_room)
+      .def("wait_for_room", &pool_queue::wait_for_room)
       .def_rw("bell", &pool_queue::bell)
       .def_rw("watching", &pool_queue::watching)
       .def_prop_rw(

@@ -116,7 +116,7 @@ def map_(
         _end_at_once(result)
         return result
     try:
-        _feed(pool, result, star, func, iter(items), limits, in_thread=False, ahead=None)
+        _feed(pool, result, star, func, iter(items), limits, blocking=False)
     except BaseException:
         pool._crew.give_up(result)  # nobody will have it
         raise
@@ -139,22 +139,19 @@ def imap(
         raise ValueError(f"Chunksize must be 1+, not {chunksize}")
     if buffersize is not None and buffersize < 1:
         raise ValueError(f"buffersize must be 1+, not {buffersize}")
-    result = iterator(pool, method, func, chunksize)
+    blocking = type(iterable) not in _CONTAINERS
+    ahead = buffersize or max(_AHEAD if blocking else _AHEAD_IN_CONTAINER, 8 * pool._processes)
+    result = iterator(pool, method, func, chunksize, ahead)
     if progress:
         total = len(iterable) if isinstance(iterable, Sized) else None
         result._progress = _progress.start(total, f"{method}({result._func_name})")
-    blocking = type(iterable) not in _CONTAINERS
-    ahead = buffersize or max(_AHEAD if blocking else _AHEAD_IN_CONTAINER, 8 * pool._processes)
     pool._crew.open(result)
     try:
-        items = iter(iterable)
-    except Exception as error:
-        pool._crew.fail(result, 0, error)
-        result._set_length(1)
-        pool._crew.job_ended(result)
-        return result
-    try:
-        _feed(pool, result, False, func, items, limits, in_thread=blocking, ahead=ahead)
+        try:
+            items = iter(iterable)
+        except Exception as error:
+            items, blocking = _raising(error), False
+        _feed(pool, result, False, func, items, limits, blocking)
     except BaseException as error:
         pool._crew.give_up(result, error)  # nobody will have it
         raise
@@ -168,8 +165,7 @@ def _feed(
     func: Callable[..., Any],
     items: Iterator[Any],
     limits: Limits,
-    in_thread: bool,
-    ahead: int | None,
+    blocking: bool,
 ) -> None:
     chunksize = job._chunksize
     one, several = (STAR, STARMAP) if star else (ITEM, MAP)
@@ -178,8 +174,13 @@ def _feed(
         _set_limits(job, limits, kind, func)
         if job._retries is not None:
             items = job._retries.remembering(items, chunksize, lambda: pool._crew.tasks_in_flight(job))
-    job._feeder = Feeder(pool._crew, job, kind, func, items, ahead)
-    job._feeder.start(in_thread)
+    job._feeder = Feeder(pool._crew, job, kind, func, items, blocking)
+    job._feeder.start()
+
+
+def _raising(error: Exception) -> Iterator[Any]:
+    raise error
+    yield
 
 
 def _set_limits(job: Any, limits: Limits, kind: int, func: Callable[..., Any]) -> None:

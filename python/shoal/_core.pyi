@@ -380,9 +380,6 @@ class PoolJob:
     def _ended(self) -> bool:
         """Whether all outcomes are there, or none will come any more."""
 
-    @property
-    def _tasks_submitted(self) -> int:
-        """Tasks that `WorkQueue.submit_items` has made."""
     _task_timeout: float
     """Seconds that a task may run; 0: no limit."""
     _retries_wanted: bool
@@ -427,15 +424,8 @@ class PoolResults(PoolJob):
     @property
     def _tasks_consumed(self) -> int:
         """Tasks whose results have all been taken."""
-
-    @property
-    def _tasks_done(self) -> int: ...
-
-    _next_notice: int
-    """Once so many tasks are consumed, `_consumed` is called, once."""
-
-    def _set_length(self, length: int) -> None:
-        """There are no more than `length` tasks."""
+    _ahead: int
+    """How many tasks may be under way, or done and not taken. Once there is room again, `_consumed` is called."""
 
     def __iter__(self) -> Self: ...
     def __next__(self) -> Any: ...
@@ -455,20 +445,13 @@ class WorkQueue:
     def submit(self, job: PoolJob, index: int, kind: int, function: Any, arguments: Any) -> None:
         """Owner: send task `index` of a job unless it has ended. Raises what pickling raises; then nothing was sent."""
 
-    def submit_items(
-        self,
-        job: PoolJob,
-        kind: int,
-        function: Any,
-        items: Iterator[Any],
-        chunk_size: int,
-        most: int,
-        at_once: bool,
-    ) -> bool:
-        """Owner: send the job's next tasks, made of chunks of `items`, until `most` are sent or it is full.
+    def submit_items(self, job: PoolJob, kind: int, function: Any, items: Iterator[Any], at_once: bool) -> int:
+        """Owner: send the job's next tasks, made of chunks of `items`. What cannot be sent fails.
 
-        With `at_once` each is sent before the next item is asked for. What cannot be pickled fails. Return whether
-        there may be more. Raises what `items` raises.
+        With `at_once` each is sent before the next item is asked for. Return why it ended: 0, there are no more items,
+        or the job has ended; 1, the job has no room, and its `_consumed` will be called; 2, too much is in flight; 3,
+        another thread is at it. Without `at_once` it raises what `items` and pickling raise, if that is no
+        Exception.
         """
 
     def wait_for(self, job: PoolJob, timeout: float | None) -> None:
@@ -515,12 +498,8 @@ class WorkQueue:
     def expects_something(self) -> bool:
         """Whether there are open jobs, losses that have not come out, or somebody who is to be told something."""
 
-    @property
-    def is_full(self) -> bool:
-        """Whether tasks without an outcome have so many bytes that there should be no more."""
-
-    def notice_room(self) -> bool:
-        """Owner: have `_some_room` called, once, when half of that is in flight; return False if it is so."""
+    def wait_for_room(self, job: PoolJob) -> None:
+        """Owner: wait until half of what may be is in flight, or the job has ended. Interrupted by nothing else."""
     def entry(self, ticket: int, taking: bool) -> tuple[Any, int] | None:
         """Owner: the job and the index of a task without an outcome; forgotten if `taking`."""
 

@@ -1,4 +1,4 @@
-"""The workers of a pool and the thread that looks after them.
+"""The tasks of a pool, and the thread that looks after its workers.
 
 The *supervisor* waits for the death of workers and has it reported through the work queue, so that the news comes after
 everything the dead worker had finished. When it has come out (see `_receiving`), the supervisor decides what becomes of
@@ -10,25 +10,23 @@ from __future__ import annotations
 import os
 import threading
 import time
-from queue import Empty
 
-from shoal import _stdlib
+from shoal import _core, _stdlib
 from shoal._exit_codes import how_it_ended
 from shoal._functions import FunctionPickler
 from shoal._receiving import ResultHandler
 from shoal._results import name_of
-from shoal._service import Service
+from shoal._staff import GRACE_SECONDS, Staff, Worker
 from shoal._time_limits import TimeLimits
-from shoal._worker import WorkQueue, run
+from shoal._worker import WorkQueue
 from shoal.errors import ProcessError, TaskTimeoutError, WorkerDied
-from shoal.queues import SimpleQueue
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-    from shoal._insights import Insights, WorkerInsight
+    from shoal._insights import Insights
     from shoal._results import ApplyResult, IMapIterator
     from shoal._worker_options import WorkerOptions
 
@@ -36,8 +34,6 @@ RUN = "RUN"
 CLOSE = "CLOSE"
 TERMINATE = "TERMINATE"
 
-# How long a worker may take to end after SIGTERM before it is killed.
-GRACE_SECONDS = 5.0
 # How long outcomes may lie there before the result handler receives them, if nobody waits for them and nobody is to be
 # called: the caller is mostly about to wait.
 UNATTENDED_SECONDS = 0.01
@@ -48,15 +44,6 @@ STILLBORN_LIMIT_WITHOUT_INITIALIZER = 32
 LONGEST_DELAY_SECONDS = 1.0
 # What poll() takes is limited; time limits are not.
 LONGEST_WAIT_SECONDS = 86400.0
-
-
-class Worker:
-    """A worker process and what is known of it."""
-
-    def __init__(self, slot: int, process: Any) -> None:
-        self.slot = slot
-        self.process = process
-        self.reported = False  # its end has been, or is about to be, sent through the work queue
 
 
 class Bell:
@@ -92,18 +79,12 @@ class Crew:
         options: WorkerOptions,
         first: int | None = None,
     ) -> None:
-        self._context = context
-        self._make_process = make_process
         self._options = options
         self._functions = FunctionPickler(context.get_start_method())
         self._work = WorkQueue(size + 1)  # the last slot belongs to no worker: its "death" only wakes a receiver
         self._work.crew = self
-        self._handler = ResultHandler(self._work)
-        self._room = threading.Condition()  # of the threads that make tasks
-        self._reports: SimpleQueue[tuple[int, float, BaseException | None]] = SimpleQueue()
-        self._ready: set[int] = set()  # pids of workers that have finished their initializer
-        self._failed_starts: dict[int, BaseException] = {}  # pids of those that have not -> what it raised
-        self._services = [Service() for _ in range(size)]
+        self._handler = ResultHandler(self._work, self._cannot_go_on)
+        self._staff = Staff(context, make_process, size, options, self._work)
         self._stillborn = 0
         self._state = RUN
         self._broken: WorkerDied | None = None
@@ -111,24 +92,20 @@ class Crew:
         self._ends: dict[int, Exception] = {}  # tickets of tasks whose worker is killed -> what they fail with
         self._limits = TimeLimits(self._work)
         self._patience_ends: float | None = None  # when the supervisor sees that somebody receives, if it watches
-        self._lock = threading.RLock()  # guards _state, and `workers` against being refilled after terminate()
-        self.workers: list[Worker | None] = [None] * size
+        self._lock = self._staff.lock  # guards _state as well, so that nobody is hired after terminate()
         self._bell = Bell()  # tells the supervisor to look again
         self._work.bell = self._bell.fileno()
         self.supervisor = threading.Thread(target=self._supervise, name="PoolSupervisor", daemon=True)
         self.result_handler = self._handler.thread
         try:
             for slot in range(size if first is None else first):
-                self._hire(slot)
+                self._staff.hire(slot)
             self.result_handler.start()
             self.supervisor.start()
         except BaseException:
             self._state = TERMINATE
             self._handler.end()
-            for worker in self._present():
-                worker.process.terminate()
-            for worker in self._present():
-                worker.process.join()
+            self._staff.end()
             raise
 
     # Calls
@@ -140,17 +117,13 @@ class Crew:
         except Exception as error:
             self._work.fail(job, index, self._work.refusal or error)
 
-    def submit_items(self, job: Any, kind: int, func: Any, items: Iterator[Any], most: int, at_once: bool) -> bool:
-        """The same for the next tasks of `job`, made of `items`. Return whether there may be more.
-
-        Raises what `items` raises.
-        """
-        return self._work.submit_items(job, kind, func, items, job._chunksize, most, at_once)
+    def submit_items(self, job: Any, kind: int, func: Any, items: Iterator[Any], at_once: bool) -> int:
+        """The same for the next tasks of `job`, made of `items`. Return why no more."""
+        return self._work.submit_items(job, kind, func, items, at_once)
 
     def fail(self, job: Any, index: int, error: BaseException) -> None:
         """Task `index` of `job` has failed."""
         self._work.fail(job, index, error)
-        self._some_room()
 
     def job_ended(self, job: Any) -> None:
         """Call it where a job has ended otherwise than by an outcome."""
@@ -161,7 +134,7 @@ class Crew:
             self._work.ended(job)
             if job._feeder is not None:
                 job._feeder.stop()
-            self._let_waiters_look()
+            self._work.wake()
             if job._is_ready:
                 job._tell()
 
@@ -170,16 +143,9 @@ class Crew:
         self._handler.call_back(job)
         self._work.wake()  # it may be the handler that receives
 
-    @property
-    def is_full(self) -> bool:
-        """Whether so much is in flight that tasks should wait."""
-        return self._work.is_full
-
     def wait_for_room(self, job: Any) -> None:
-        """Wait until that is no more so, or `job` has ended."""
-        with self._room:
-            while self._work.notice_room() and not job._ended and self._state != TERMINATE:
-                self._room.wait()
+        """Wait until less is in flight, or `job` has ended."""
+        self._work.wait_for_room(job)
 
     def wait_for(self, job: ApplyResult[Any] | IMapIterator[Any], timeout: float | None) -> None:
         """Wait until `job` is ready, at most `timeout` seconds."""
@@ -243,14 +209,6 @@ class Crew:
             self._work.call_off(ticket)  # which lets the supervisor kill the worker that is at it
         return cancelled
 
-    def _kill_condemned(self) -> None:
-        """Kill the workers whose tasks were called off: they do nothing any more."""
-        with self._lock:
-            for slot in self._work.condemned():
-                worker = self.workers[slot]
-                if worker is not None and worker.process.exitcode is None:
-                    worker.process.kill()
-
     def close(self) -> None:
         """End when all jobs have."""
         with self._lock:
@@ -264,55 +222,39 @@ class Crew:
         """End now. Returns when all workers and threads have ended, but for the thread that calls."""
         with self._lock:
             self._state = TERMINATE
-            for worker in self._present():
-                if worker.process.exitcode is None:
-                    worker.process.terminate()
+            self._staff.dismiss()
         self._bell.ring()
         # The threads may be held up by a worker that is stopped at the queue; then only its end frees them.
         if self.supervisor is not threading.current_thread():
             self.supervisor.join(GRACE_SECONDS)
-        self._dismiss()
+        self._staff.end()
         self._work.close()
-        self._abort_all(ProcessError("the pool was terminated before this was done"))
+        # At the end of the program only daemon threads can be waiting. They end without a word: CPython may abort where
+        # one is printing a traceback while it takes stderr down.
+        exiting = _stdlib.util.is_exiting()
+        self._abort_all(SystemExit() if exiting else ProcessError("the pool was terminated before this was done"))
         self._handler.end()
-        self._let_waiters_look()
+        self._work.wake()
         for thread in (self.supervisor, self.result_handler):
             if thread is not threading.current_thread():
                 thread.join()
 
     def join(self) -> None:
         for job in self._work.open_jobs():
-            feeder = getattr(job, "_feeder", None)
-            if feeder is not None:
-                feeder.lift()  # whoever waits here takes no results
+            job._lift()  # whoever waits here takes no results
         self._handler.wake()
         self.supervisor.join()
         self.result_handler.join()
-        for worker in self._present():
-            worker.process.join()
+        self._staff.join()
 
     def insights(self) -> Insights:
         """What the workers have done."""
-        from shoal import _insights
+        return self._staff.insights()
 
-        with self._lock:
-            self._read_reports()
-            return _insights.Insights(self._insight(slot, _insights.WorkerInsight) for slot in range(len(self.workers)))
-
-    def _insight(self, slot: int, record: type[WorkerInsight]) -> WorkerInsight:
-        tasks, idle, bytes_in, bytes_out = self._work.account(slot)
-        service, worker = self._services[slot], self.workers[slot]
-        return record(
-            worker=slot,
-            pid=None if worker is None else worker.process.pid,
-            restarts=max(0, service.starts - 1),
-            tasks=tasks,
-            busy=max(0.0, service.length(time.monotonic()) - idle),
-            idle=idle,
-            startup=service.startup,
-            bytes_in=bytes_in,
-            bytes_out=bytes_out,
-        )
+    @property
+    def workers(self) -> list[Worker]:
+        """Those that were started and whose end is not known."""
+        return self._staff.present()
 
     # For the native part
 
@@ -322,10 +264,6 @@ class Crew:
     def _retry(self, job: Any, index: int, error: BaseException) -> bool:
         return job._retries is not None and job._retries.try_again(job, index, error)
 
-    def _some_room(self) -> None:
-        with self._room:
-            self._room.notify_all()
-
     def _by_value(self, what: Any, refusal: Exception) -> bytes:
         return self._functions.by_value(what, refusal)
 
@@ -334,41 +272,15 @@ class Crew:
 
     # Workers
 
-    def _present(self) -> list[Worker]:
-        return [worker for worker in self.workers if worker is not None]
-
-    def _hire(self, slot: int) -> None:
-        args = (slot, self._work, self._reports, self._options)
-        process = self._make_process(self._context, target=run, args=args)
-        process.name = process.name.replace("Process", "PoolWorker")
-        process.daemon = True
-        self._options.apply_to(process, slot)
-        self._services[slot].start(time.monotonic())
-        process.start()
-        self.workers[slot] = Worker(slot, process)
-
     def grow(self) -> bool:
         """Start one more worker; return False if there are as many as there may be."""
         with self._lock:
-            vacant = [slot for slot, service in enumerate(self._services) if service.starts == 0]
-            if not vacant or self._state != RUN or self._broken is not None:
+            slot = self._staff.untried()
+            if slot is None or self._state != RUN or self._broken is not None:
                 return False
-            self._hire(vacant[0])
+            self._staff.hire(slot)
         self._bell.ring()
         return True
-
-    def _dismiss(self) -> None:
-        """End all workers, by force if need be."""
-        workers = self._present()
-        for worker in workers:
-            if worker.process.exitcode is None:
-                worker.process.terminate()
-        deadline = time.monotonic() + GRACE_SECONDS
-        for worker in workers:
-            worker.process.join(max(0.0, deadline - time.monotonic()))
-            if worker.process.exitcode is None:
-                worker.process.kill()
-                worker.process.join()
 
     def _is_needed(self) -> bool:
         return self._broken is None and (self._state == RUN or (self._state == CLOSE and self._work.open_count > 0))
@@ -378,10 +290,11 @@ class Crew:
             if not self._is_needed():
                 return
             try:
-                self._hire(slot)
+                self._staff.hire(slot)
             except Exception as error:
-                if self._present():
-                    return  # fewer workers, then
+                if self._staff.present():
+                    self._vacant[slot] = time.monotonic() + LONGEST_DELAY_SECONDS  # fewer workers, until then
+                    return
                 lost = WorkerDied(f"the pool has no worker left and cannot start one: {error}", worker=slot)
                 lost.__cause__ = error
                 self._break(lost)
@@ -393,23 +306,21 @@ class Crew:
             while self._state != TERMINATE and not self._is_over():
                 self._look_after_workers(self._seconds_to_next_look())
         except BaseException as error:
-            broken = WorkerDied(f"the pool cannot go on: its supervisor failed: {error!r}")
-            broken.__cause__ = error
-            self._break(broken)
-            self._dismiss()
+            self._cannot_go_on("supervisor", error)
+            self._staff.end()
         if self._state != TERMINATE:
             closed = ProcessError("the pool was closed before this was done")
             self._abort_all(self._broken or closed, calling_back=True)
             self._handler.end()
-            self._let_waiters_look()
+            self._work.wake()
 
     def _is_over(self) -> bool:
         """Whether there are no workers any more, and never will be."""
-        return (self._state == CLOSE or self._broken is not None) and not self._present() and not self._vacant
+        return (self._state == CLOSE or self._broken is not None) and not self._staff.present() and not self._vacant
 
     def _look_after_workers(self, timeout: float | None) -> None:
-        watched = {worker.process.sentinel: worker for worker in self._present() if not worker.reported}
-        for sentinel in _stdlib.connection.wait([*watched, self._bell], timeout):
+        watched = {worker.process.sentinel: worker for worker in self._staff.present() if not worker.reported}
+        for sentinel in _core.wait([*watched, self._bell], timeout):
             if sentinel is self._bell:
                 self._bell.silence()
             else:
@@ -421,12 +332,13 @@ class Crew:
             if self._state != TERMINATE:
                 self._bury(slot)
         if self._work.take_condemned():
-            self._kill_condemned()
+            for slot in self._work.condemned():
+                self._staff.kill(slot)  # it does nothing any more
         now = time.monotonic()
         for slot in [slot for slot, when in self._vacant.items() if when <= now or not self._is_needed()]:
             del self._vacant[slot]
             self._replace(slot)
-        for overdue in self._limits.overdue(worker.slot for worker in self._present()):
+        for overdue in self._limits.overdue(worker.slot for worker in self._staff.present()):
             self._kill(*overdue)
         if self._work.watching:
             if self._patience_ends is None:
@@ -444,77 +356,43 @@ class Crew:
         looks = [when - time.monotonic() for when in self._vacant.values()]
         if self._patience_ends is not None:
             looks.append(self._patience_ends - time.monotonic())
-        limit = self._limits.seconds_to_next(worker.slot for worker in self._present())
+        limit = self._limits.seconds_to_next(worker.slot for worker in self._staff.present())
         if limit is not None:
             looks.append(limit)
         return max(0.0, min(*looks, LONGEST_WAIT_SECONDS)) if looks else None
 
-    def _let_waiters_look(self) -> None:
-        """Something has changed for jobs that a thread may be waiting for, otherwise than by an outcome."""
-        self._work.wake()
-        self._some_room()
-
     # Death
 
     def _kill(self, ticket: int, job: Any, index: int) -> None:
-        """A task has run for too long."""
+        """A task has run for too long: have its worker killed, as every one is whose task is called off."""
         slot = self._work.call_off(ticket)[1]
-        worker = None if slot is None else self.workers[slot]
-        if slot is None or worker is None:
+        worker = None if slot is None else self._staff.workers[slot]
+        if worker is None:
             return
         pid = worker.process.pid
         self._ends[ticket] = TaskTimeoutError(
-            f"{job.describe(index)} was running in worker {slot} (pid {pid}) for longer than its timeout of "
+            f"{job.describe(index)} was running in worker {worker.slot} (pid {pid}) for longer than its timeout of "
             f"{job._task_timeout:g} s, so that worker was killed. Other tasks go on.",
             timeout=job._task_timeout,
             pid=pid,
-            worker=slot,
+            worker=worker.slot,
             task=job.first_item(index),
         )
-        worker.process.kill()
 
     def _bury(self, slot: int) -> None:
-        worker = self.workers[slot]
-        assert worker is not None
-        process = worker.process
-        process.join()
-        pid, exitcode = process.pid, process.exitcode
-        self._read_reports()
-        initializer_error = self._failed_starts.pop(pid, None)
+        pid, exitcode, was_ready, initializer_error = self._staff.bury(slot)
         ticket = self._work.reclaim(slot)
-        self._services[slot].end(time.monotonic())
-        with self._lock:
-            self.workers[slot] = None
         if ticket is not None:
             self._fail(ticket, slot, pid, exitcode)
         delay = 0.0
-        if pid in self._ready:
-            self._ready.discard(pid)
+        if was_ready:
             self._stillborn = 0
         elif self._state != TERMINATE:
             delay = self._bury_unready(slot, pid, exitcode, initializer_error)
-        process.close()
         if delay:
             self._vacant[slot] = time.monotonic() + delay
         else:
             self._replace(slot)
-
-    def _read_reports(self) -> None:
-        with self._lock:
-            slots = {worker.process.pid: worker.slot for worker in self._present()}
-            while True:
-                try:
-                    pid, when, error = self._reports.get(False)
-                except Empty:
-                    return
-                except Exception:
-                    continue  # it cannot be unpickled here
-                if error is not None:
-                    self._failed_starts[pid] = error
-                    continue
-                self._ready.add(pid)
-                if pid in slots:
-                    self._services[slots[pid]].ready(when)
 
     def _fail(self, ticket: int, slot: int, pid: int, exitcode: int) -> None:
         # It is forgotten last: what it was made of is kept for tasks that have no outcome, to be run again.
@@ -566,10 +444,14 @@ class Crew:
         """No task will run any more: all jobs fail with `error`, and those to come will."""
         with self._lock:
             self._broken = self._broken or error
-            for worker in self._present():
-                if worker.process.exitcode is None:
-                    worker.process.terminate()
+            self._staff.dismiss()
         self._abort_all(self._broken, calling_back=True)
+
+    def _cannot_go_on(self, thread: str, error: BaseException) -> None:
+        """One of the pool's threads has failed: its memory was overwritten, or there is none left."""
+        broken = WorkerDied(f"the pool cannot go on: its {thread} failed: {error!r}")
+        broken.__cause__ = error
+        self._break(broken)
 
     def _abort(self, job: Any, error: BaseException) -> None:
         job._abort(error)

@@ -12,6 +12,7 @@ from queue import Empty, SimpleQueue
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from shoal._results import ApplyResult
@@ -19,10 +20,14 @@ if TYPE_CHECKING:
 
 
 class ResultHandler:
-    """The thread that receives for jobs that no thread waits for. All methods may be called by any thread."""
+    """The thread that receives for jobs that no thread waits for. All methods may be called by any thread.
 
-    def __init__(self, work: WorkQueue) -> None:
+    `failed` is called in it with its name and what it failed with, should it do so.
+    """
+
+    def __init__(self, work: WorkQueue, failed: Callable[[str, BaseException], None]) -> None:
         self._work = work
+        self._failed = failed
         self._orders: SimpleQueue[bool] = SimpleQueue()  # to look for something to do
         self._called_back: SimpleQueue[ApplyResult[Any]] = SimpleQueue()
         self._asleep = True
@@ -54,13 +59,19 @@ class ResultHandler:
             self._call_back_all()
 
     def _run(self) -> None:
+        try:
+            self._serve()
+        except BaseException as error:
+            self._failed("result handler", error)
+        self._ended = True
+        self._call_back_all()
+
+    def _serve(self) -> None:
         while True:
             self._call_back_all()
             if self._is_wanted():
                 self._work.receive_unattended()
             elif self._ending:
-                self._ended = True
-                self._call_back_all()
                 return
             else:
                 self._asleep = True

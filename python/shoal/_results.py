@@ -34,6 +34,9 @@ else:
         __class_getitem__ = classmethod(GenericAlias)
 
 
+_UNLIMITED = 2**64 - 1
+
+
 class Job:
     """What all of them have, beside a native part."""
 
@@ -69,6 +72,9 @@ class Job:
 
     def _tell(self) -> None:
         """It has ended, and somebody wants to be told."""
+
+    def _lift(self) -> None:
+        """Nobody will take results: make all tasks without."""
 
 
 class ApplyResult(_core.PoolResult, Job, Generic[R]):
@@ -201,8 +207,9 @@ class IMapIterator(_core.PoolResults, Job, Generic[R_co]):
 
     _ordered = True
 
-    def __init__(self, pool: Pool, method: str, func: Callable[..., Any], chunksize: int) -> None:
+    def __init__(self, pool: Pool, method: str, func: Callable[..., Any], chunksize: int, ahead: int) -> None:
         super().__init__(pool, pool._crew, method, name_of(func), chunksize, self._ordered)
+        self._ahead = ahead
 
     if TYPE_CHECKING:
 
@@ -229,7 +236,12 @@ class IMapIterator(_core.PoolResults, Job, Generic[R_co]):
         return self._crew.cancel(self, killing=True)
 
     def _wait_for_more(self) -> None:
+        self._consumed()  # again: an interrupt may have kept whoever was told from doing anything
         self._crew.wait_for(self, None)
+
+    def _lift(self) -> None:
+        self._ahead = _UNLIMITED
+        self._consumed()
 
     def _consumed(self) -> None:
         if self._feeder is not None:

@@ -392,7 +392,7 @@ class Pool:
     @property
     def _pool(self) -> list[Any]:
         crew = getattr(self, "_crew", None)
-        return [] if crew is None else [worker.process for worker in crew.workers if worker is not None]
+        return [] if crew is None else [worker.process for worker in crew.workers]
 
     @property
     def _cache(self) -> dict[int, Any]:

@@ -313,7 +313,7 @@ def test_terminate_fails_what_is_outstanding() -> None:
 
 
 def test_terminate_kills_a_worker_that_ignores_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shoal._crew.GRACE_SECONDS", 0.2)
+    monkeypatch.setattr("shoal._staff.GRACE_SECONDS", 0.2)
     asleep = shoal.Queue()
     pool = shoal.Pool(1, share, (asleep,))
     pool.apply_async(ignore_sigterm_and_sleep)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -246,27 +246,35 @@ def int_of_file(path: str) -> int:
     return int("x")
 
 
-def test_threads_that_wait_for_room_are_told_though_the_first_attempt_is_interrupted() -> None:
-    with shoal.Pool(1) as pool:
-        crew: Any = pool._crew
-        whole = crew._some_room
-        calls: list[None] = []
+class AlarmError(Exception):
+    pass
 
-        def once() -> None:
-            if not calls and threading.current_thread() is threading.main_thread():
-                calls.append(None)
-                raise KeyboardInterrupt
-            whole()
 
-        items = (bytes(1 << 20) for _ in range(60))
-        crew._some_room = once
-        results = pool.imap(len, items)
-        lengths: list[int] = []
-        with contextlib.suppress(KeyboardInterrupt):
-            lengths.extend(results)
-        crew._some_room = whole
-        lengths.extend(results)
-        assert lengths == [1 << 20] * 60
+def test_threads_that_wait_for_room_are_told_though_whoever_receives_is_interrupted() -> None:
+    left = 50
+
+    def interrupt(_number: int, frame: Any) -> None:
+        nonlocal left
+        if left > 0 and frame.f_code.co_filename != __file__:
+            left -= 1
+            raise AlarmError
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with shoal.Pool(1) as pool:
+            results = pool.imap(len, (bytes(1 << 20) for _ in range(200)))
+            lengths: list[int] = []
+            signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+            while len(lengths) < 200:
+                try:  # noqa: SIM105  suppress() may be interrupted itself
+                    lengths.extend(results)
+                except AlarmError:  # noqa: PERF203
+                    pass
+            left = 0
+            assert lengths == [1 << 20] * 200
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 class InterruptsWhilePickled:

@@ -207,13 +207,20 @@ def test_a_list_that_changes_while_its_tasks_are_made_hangs_nothing(change: Call
 
 @pytest.mark.parametrize("how", ["the end of the pool", "cancel"])
 def test_a_feeder_ends_with_its_call(how: str) -> None:
+    without_pool = threads()
     with shoal.Pool(2) as pool:
+        without_feeder = threads()
         results = pool.imap(same, itertools.count(), buffersize=3)
         assert results.next(BOUND) == 0
+        assert threads() == without_feeder + 1
         if how == "cancel":
             assert results.cancel()
-            assert eventually(lambda: "PoolFeeder" not in [thread.name for thread in threading.enumerate()])
-    assert eventually(lambda: "PoolFeeder" not in [thread.name for thread in threading.enumerate()])
+            assert eventually(lambda: threads() == without_feeder)
+    assert eventually(lambda: threads() == without_pool)
+
+
+def threads() -> int:
+    return len(os.listdir("/proc/self/task"))
 
 
 def test_several_threads_take_of_one_iterator_with_little_room() -> None:
