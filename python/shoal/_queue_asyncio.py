@@ -27,9 +27,10 @@ _WAITING = "_waiting_tasks"
 class _Waiters:
     """The tasks of one event loop that wait for one descriptor of one queue.
 
-    They share it, since a loop calls one function for each descriptor. It is watched while any of them is asleep. At
-    most one is woken for one item; how many items there are is looked at anew each time the loop finds the descriptor
-    readable, so that a wake-up which a cancelled task did not use goes to another one.
+    They share it, since a loop calls one function for each descriptor. It is watched while any of them is asleep, and
+    until the one that was woken last has run. At most one is woken for one item; how many items there are is looked at
+    anew each time the loop finds the descriptor readable, so that a wake-up which a cancelled task did not use goes to
+    another one. `available` keeps alive whose descriptor it is.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, descriptor: int, available: Callable[[], int]) -> None:
@@ -58,7 +59,7 @@ class _Waiters:
             else:
                 with contextlib.suppress(ValueError):
                     self._asleep.remove(turn)
-            self._watch()
+                self._watch()
 
     def _watch(self) -> None:
         wanted = bool(self._asleep)
@@ -85,7 +86,9 @@ class _Waiters:
                 turn.set_result(None)
                 self._woken += 1
                 wanted -= 1
-        self._watch()
+        if not self._asleep:
+            # After those who were woken: what they wait for must not wait for this. And most wait for the next at once.
+            self._loop.call_soon(self._watch)
 
 
 async def attempt_until_done(
@@ -96,8 +99,11 @@ async def attempt_until_done(
     available: Callable[[], int],
 ) -> R:
     """What `attempt()` returns, made anew whenever `descriptor()` polls readable as long as it raises `not_yet`."""
-    with contextlib.suppress(not_yet):
+    # Not contextlib.suppress, which takes as long as the attempt.
+    try:
         return attempt()
+    except not_yet:
+        pass
     loop = asyncio.get_running_loop()
     waiting: WeakValueDictionary[Any, _Waiters] = queue.__dict__.setdefault(_WAITING, WeakValueDictionary())
     waiters = waiting.get((loop, not_yet))
@@ -106,6 +112,7 @@ async def attempt_until_done(
     in_front = False
     while True:
         await waiters.sleep(in_front)
-        with contextlib.suppress(not_yet):
+        try:
             return attempt()
-        in_front = True
+        except not_yet:
+            in_front = True
