@@ -14,13 +14,14 @@
 
 /// How soon an event loop's handler has what another process sends, when the loop was asleep.
 ///
-///     PROGRAM queue|eventfd IDLE median|p99 COUNT
+///     PROGRAM queue|eventfd IDLE median|p99|shared COUNT
 ///
-/// Half a millisecond after each, when the loop has fallen asleep, the other process sends the time; it is compared with
-/// when the handler has it. Beside a queue there is what no descriptor of a queue can do without: an eventfd, and the
-/// time in shared memory. The loop watches IDLE more of the same kind, to which nothing is sent.
+/// Half a millisecond after each, when the loop has fallen asleep, the other process sends the time; it is compared
+/// with when the handler has it. Beside a queue there is what no descriptor of a queue can do without: an eventfd, and
+/// the time in shared memory. The loop watches IDLE more of the same kind, to which nothing is sent.
 ///
-/// Prints what COUNT of them take if each takes as long as the median one, or as one of a hundred does at least.
+/// Prints what COUNT of them take if each takes as long as the median one, or as one of a hundred does at least; or as
+/// the median one where both processes share one processor.
 namespace bench::wakeups {
 
 /// From one process to another, whose loop watches `descriptor()`.
@@ -111,7 +112,7 @@ inline long times_asleep() {
 }
 
 /// @return the seconds from sending to receiving, of each.
-inline std::vector<double> latencies(event_loop& loop, channel& active, std::size_t count) {
+inline std::vector<double> latencies(event_loop& loop, channel& active, bool on_one_processor, std::size_t count) {
   constexpr std::size_t warming_up = 20;
   constexpr auto long_enough_to_fall_asleep = std::chrono::microseconds(500);
   auto& received = make_shared<std::atomic<std::size_t>>();
@@ -137,7 +138,8 @@ inline std::vector<double> latencies(event_loop& loop, channel& active, std::siz
     }
   };
   const long before = times_asleep();
-  seconds_together([&] { loop.run(); }, send);
+  const child sender{on_one_processor ? 0U : 1U, send};
+  seconds_together([&] { loop.run(); }, std::span(&sender, 1));
   if (static_cast<std::size_t>(times_asleep() - before) < count * 9 / 10) {
     throw std::runtime_error("the loop did not sleep");
   }
@@ -168,8 +170,8 @@ int run(int argc, char** argv) {
     return not_available;
   }
   return bench::run(argc, argv, [](std::span<const std::string_view> what, std::size_t count) {
-    if (what.size() != 3 || (what[2] != "median" && what[2] != "p99")) {
-      throw std::invalid_argument("expected queue or eventfd, how many are idle, and median or p99");
+    if (what.size() != 3 || (what[2] != "median" && what[2] != "p99" && what[2] != "shared")) {
+      throw std::invalid_argument("expected queue or eventfd, how many are idle, and median, p99 or shared");
     }
     Loop loop;
     std::vector<std::unique_ptr<channel>> idle(number(what[1]));
@@ -178,8 +180,8 @@ int run(int argc, char** argv) {
       loop.watch(one->descriptor(), [] { throw std::runtime_error("something that is idle was reported"); });
     }
     const std::unique_ptr<channel> active = make_channel(what[0]);
-    const std::vector<double> each = latencies(loop, *active, count);
-    return percentile(each, what[2] == "median" ? 0.5 : 0.99) * static_cast<double>(count);
+    const std::vector<double> each = latencies(loop, *active, what[2] == "shared", count);
+    return percentile(each, what[2] == "p99" ? 0.99 : 0.5) * static_cast<double>(count);
   });
 }
 

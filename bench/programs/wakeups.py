@@ -1,22 +1,21 @@
 """How soon an event loop's handler has what another process sends, when the loop was asleep.
 
-usage: wakeups.py LIBRARY LOOP IDLE median|p99 COUNT
+usage: wakeups.py LIBRARY LOOP IDLE median|p99|shared COUNT
 
 LIBRARY  shoal, or eventfd: what no descriptor of a queue can do without, an eventfd, and the time in shared memory
-LOOP     asyncio.reader, asyncio.task, uvloop.reader, uvloop.task, glib, qt: of asyncio, a function that is called
-         when the descriptor is readable, or a task that awaits the item
+LOOP     of loops.py: its handler is a function that is called when the descriptor is readable; asyncio:task and
+         uvloop:task: a task that awaits the item
 
 Half a millisecond after each, when the loop has fallen asleep, the other process sends the time; it is compared with
 when the handler has it. The loop watches IDLE more of the same kind, to which nothing is sent.
 
 Prints how many seconds COUNT of them take if each takes as long as the median one, or as one of a hundred does at
-least.
+least; or as the median one where both processes share one processor.
 """
 
 from __future__ import annotations
 
 import asyncio
-import functools
 import mmap
 import os
 import queue
@@ -26,12 +25,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from libraries import module, not_available
+from libraries import module, needs
+from loops import AsyncioLoop, Loop, make_loop
 
-LONG_ENOUGH_TO_FALL_ASLEEP = 500_000
+NANOSECONDS_TO_FALL_ASLEEP = 500_000
 WARMING_UP = 20
-# Where Debian keeps the bindings of toolkits, for its own interpreter and for those with the same binary interface.
-DEBIAN_PACKAGES = "/usr/lib/python3/dist-packages"
 
 Handler = Callable[[int], None]
 
@@ -81,6 +79,15 @@ def unexpected(*_: object) -> None:
     os._exit(1)
 
 
+def watch(loop: Loop, by_task: bool, channel: Any, handler: Handler) -> None:
+    """Have the handler called with whatever comes."""
+    if by_task:
+        assert isinstance(loop, AsyncioLoop)
+        loop.start(serve(channel, handler))
+    else:
+        loop.watch(channel.fileno(), lambda: receive(channel, handler))
+
+
 def receive(channel: Any, handler: Handler) -> None:
     try:
         value = channel.get_nowait()
@@ -89,110 +96,33 @@ def receive(channel: Any, handler: Handler) -> None:
     handler(value)
 
 
-class AsyncioLoop:
-    """Watches by functions, or by tasks."""
-
-    def __init__(self, name: str, by: str) -> None:
-        self._loop = module("uvloop").new_event_loop() if name == "uvloop" else asyncio.new_event_loop()
-        self._by_tasks = by == "task"
-        self._tasks: list[asyncio.Task[None]] = []
-
-    def watch(self, channel: Any, handler: Handler) -> None:
-        if self._by_tasks:
-            self._tasks.append(self._loop.create_task(self._serve(channel, handler)))
-        else:
-            self._loop.add_reader(channel.fileno(), receive, channel, handler)
-
-    async def _serve(self, channel: Any, handler: Handler) -> None:
-        while True:
-            handler(await channel.aget())
-
-    def run(self) -> None:
-        self._loop.run_forever()
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            self._loop.run_until_complete(asyncio.wait(self._tasks))
-
-    def stop(self) -> None:
-        self._loop.stop()
+async def serve(channel: Any, handler: Handler) -> None:
+    while True:
+        handler(await channel.aget())
 
 
-class GlibLoop:
-    def __init__(self) -> None:
-        glib = debian_module("gi.repository.GLib")
-        self._loop = glib.MainLoop()
-        self._add = functools.partial(glib.unix_fd_add_full, glib.PRIORITY_DEFAULT)
-        self._condition = glib.IOCondition.IN
-
-    def watch(self, channel: Any, handler: Handler) -> None:
-        def readable(*_: object) -> bool:
-            receive(channel, handler)
-            return True
-
-        self._add(channel.fileno(), self._condition, readable)
-
-    def run(self) -> None:
-        self._loop.run()
-
-    def stop(self) -> None:
-        self._loop.quit()
-
-
-class QtLoop:
-    def __init__(self) -> None:
-        self._core = debian_module("PyQt6.QtCore")
-        self._application = self._core.QCoreApplication([])
-        self._notifiers: list[Any] = []
-
-    def watch(self, channel: Any, handler: Handler) -> None:
-        notifier = self._core.QSocketNotifier(channel.fileno(), self._core.QSocketNotifier.Type.Read)
-        notifier.activated.connect(lambda *_: receive(channel, handler))
-        self._notifiers.append(notifier)
-
-    def run(self) -> None:
-        self._application.exec()
-
-    def stop(self) -> None:
-        self._application.quit()
-
-
-def debian_module(name: str) -> Any:
-    sys.path.append(DEBIAN_PACKAGES)
-    try:
-        return __import__(name, fromlist=["*"])
-    except ImportError:
-        not_available(name)
-    finally:
-        sys.path.remove(DEBIAN_PACKAGES)
-
-
-def make_loop(name: str) -> Any:
-    if name == "glib":
-        return GlibLoop()
-    if name == "qt":
-        return QtLoop()
-    return AsyncioLoop(*name.split("."))
-
-
-def start_sender(channel: Any, received: memoryview, count: int) -> int:
+def start_sender(channel: Any, received: memoryview, count: int, processor: int) -> int:
     """Send `count` times, in another process, half a millisecond after what was sent before was received."""
     pid = os.fork()
     if pid != 0:
         return pid
+    os.sched_setaffinity(0, {processor})
     for sent in range(count):
         while received[0] < sent:
             pass
         # Not asleep itself: a processor that has nothing to do is slow to come back.
-        end = time.monotonic_ns() + LONG_ENOUGH_TO_FALL_ASLEEP
+        end = time.monotonic_ns() + NANOSECONDS_TO_FALL_ASLEEP
         while time.monotonic_ns() < end:
             pass
         channel.put(time.monotonic_ns())
     os._exit(0)
 
 
-def latencies(loop: Any, channel: Any, count: int) -> list[int]:
+def latencies(loop: Loop, by_task: bool, channel: Any, on_one_processor: bool, count: int) -> list[int]:
     """The nanoseconds from sending to receiving, of each."""
+    first, *others = sorted(os.sched_getaffinity(0))
+    if not others:
+        needs("two processors")
     received = shared_numbers()
     taken: list[int] = []
 
@@ -202,9 +132,9 @@ def latencies(loop: Any, channel: Any, count: int) -> list[int]:
         if len(taken) == count:
             loop.stop()
 
-    channel.fileno()  # it is made before the fork
-    pid = start_sender(channel, received, count)
-    loop.watch(channel, handler)
+    watch(loop, by_task, channel, handler)
+    pid = start_sender(channel, received, count, first if on_one_processor else others[0])
+    os.sched_setaffinity(0, {first})
     asleep_before = resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw
     loop.run()
     asleep = resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw - asleep_before
@@ -216,12 +146,14 @@ def latencies(loop: Any, channel: Any, count: int) -> list[int]:
 
 def main() -> None:
     library, loop_name, idle, what, count = *sys.argv[1:3], int(sys.argv[3]), sys.argv[4], int(sys.argv[5])
-    loop = make_loop(loop_name)
-    channels = [make_channel(library) for _ in range(idle + 1)]
-    for channel in channels[1:]:
-        loop.watch(channel, unexpected)
-    taken = sorted(latencies(loop, channels[0], count + WARMING_UP)[WARMING_UP:])
-    print(taken[int((count - 1) * (0.5 if what == "median" else 0.99))] * 1e-9 * count)
+    loop_name, _, handler = loop_name.partition(":")
+    loop, by_task = make_loop(loop_name), handler == "task"
+    active = make_channel(library)
+    others = [make_channel(library) for _ in range(idle)]
+    for other in others:
+        watch(loop, by_task, other, unexpected)
+    taken = sorted(latencies(loop, by_task, active, what == "shared", count + WARMING_UP)[WARMING_UP:])
+    print(taken[int((count - 1) * (0.99 if what == "p99" else 0.5))] * 1e-9 * count)
 
 
 if __name__ == "__main__":
