@@ -92,7 +92,9 @@ shared_queue::outcome shared_queue::find_front(front& out) {
         continue;
       }
     }
-    lower_readiness();
+    if (lower_readiness_or_await_commit()) {
+      continue;
+    }
     return was_closed ? outcome::closed : outcome::not_now;
   }
   out.at = head.popped.get();
