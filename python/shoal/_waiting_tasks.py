@@ -1,4 +1,4 @@
-"""Queues in asyncio: tasks are woken through the queue's descriptors, without a thread and without a timer.
+"""Queues and events in asyncio: tasks are woken through descriptors, without a thread and without a timer.
 
 A task never has an item before it is running: it looks for itself, in the step in which it returns what it found. So a
 cancelled task has taken nothing.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import sys
 from collections import deque
 from weakref import WeakValueDictionary
 
@@ -17,15 +18,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, TypeVar
 
+    from shoal import _core
+
     R = TypeVar("R")
 
-# The tasks that wait for a queue, in the __dict__ of its handle: by event loop, and whether for items or for room. The
+# The tasks that wait for a queue or event, in the __dict__ of its handle: by event loop, and what they wait for. The
 # tasks own the values, so that those of a loop which is gone go with it.
 _WAITING = "_waiting_tasks"
 
 
 class _Waiters:
-    """The tasks of one event loop that wait for one descriptor of one queue.
+    """The tasks of one event loop that wait for one descriptor.
 
     They share it, since a loop calls one function for each descriptor. It is watched while any of them is asleep. At
     most one is woken for one item; how many items there are is looked at anew each time the loop finds the descriptor
@@ -88,6 +91,15 @@ class _Waiters:
         self._watch()
 
 
+def _waiters_for(shared: Any, kind: object, descriptor: Callable[[], int], available: Callable[[], int]) -> _Waiters:
+    loop = asyncio.get_running_loop()
+    waiting: WeakValueDictionary[Any, _Waiters] = shared.__dict__.setdefault(_WAITING, WeakValueDictionary())
+    waiters = waiting.get((loop, kind))
+    if waiters is None:
+        waiters = waiting[loop, kind] = _Waiters(loop, descriptor(), available)
+    return waiters
+
+
 async def attempt_until_done(
     queue: Any,
     attempt: Callable[[], R],
@@ -98,14 +110,21 @@ async def attempt_until_done(
     """What `attempt()` returns, made anew whenever `descriptor()` polls readable as long as it raises `not_yet`."""
     with contextlib.suppress(not_yet):
         return attempt()
-    loop = asyncio.get_running_loop()
-    waiting: WeakValueDictionary[Any, _Waiters] = queue.__dict__.setdefault(_WAITING, WeakValueDictionary())
-    waiters = waiting.get((loop, not_yet))
-    if waiters is None:
-        waiters = waiting[loop, not_yet] = _Waiters(loop, descriptor(), available)
+    waiters = _waiters_for(queue, not_yet, descriptor, available)
     in_front = False
     while True:
         await waiters.sleep(in_front)
         with contextlib.suppress(not_yet):
             return attempt()
         in_front = True
+
+
+async def until_set(event: _core.Event) -> None:
+    """Wait until `event` is set, or was set since the call and seen so by the loop."""
+    generation = event._generation()
+    if event.is_set():
+        return
+    # All are woken at once. Each looks for itself, which also makes the descriptor true, should it be readable in vain.
+    waiters = _waiters_for(event, "set", event.fileno, lambda: sys.maxsize)
+    while not event.is_set() and event._generation() == generation:
+        await waiters.sleep(in_front=False)
