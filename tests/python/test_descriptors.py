@@ -58,16 +58,19 @@ def all_asleep_until_woken(pollers: list[Poller]) -> Iterator[None]:
 
 
 def check_levels(polled: Any, act: Callable[[], object], drain: Callable[[], object], times: int = 2) -> None:
-    """It polls readable from act() until drain(), not before and not after; without `drain`, for ever."""
+    """It polls readable from act() until drain(), not before and not after.
+
+    The edge-triggered one is woken by each act(), once or more often.
+    """
     descriptor = polled if isinstance(polled, int) else polled.fileno()
     pollers = [Poller(way, descriptor) for way in Poller.ways]
     for _ in range(times):
-        assert not any(poller.is_woken() for poller in pollers)
+        assert {poller.way for poller in pollers if poller.is_woken()} <= {"edge"}
         with all_asleep_until_woken(pollers):
             act()
-        assert [poller.way for poller in pollers if poller.is_woken()] == ["select", "poll", "epoll"]
+        assert {poller.way for poller in pollers if poller.is_woken()} >= {"select", "poll", "epoll"}
         drain()
-    assert polled if isinstance(polled, int) else polled.fileno() == descriptor
+    assert isinstance(polled, int) or polled.fileno() == descriptor
 
 
 def obey(orders: Any, done: Any) -> None:
@@ -259,7 +262,7 @@ def test_the_descriptor_of_a_result_is_made_when_asked_for_and_closed_with_it(
     assert len(os.listdir("/proc/self/fd")) == before
     assert len({result.fileno() for result in results} | {result.fileno() for result in results}) == 10
     assert len(os.listdir("/proc/self/fd")) == before + 10
-    for _ in results:
+    for _ in range(10):
         go_on.release()
     while results:
         ready = wait(results, PATIENCE)
