@@ -44,7 +44,8 @@ class pool_job {
   [[nodiscard]] virtual bool is_ready() const noexcept = 0;
 
   /// A descriptor that polls readable while the job is ready, made by the first call.
-  /// @throws std::system_error  no descriptor left. @throws std::runtime_error  in a fork of the process that has the job.
+  /// @throws std::system_error  no descriptor left. @throws std::runtime_error  in a fork of the process that has the
+  /// job.
   int descriptor();
 
   /// Whether all outcomes are there, or none will come any more.

@@ -201,18 +201,20 @@ shared_queue::outcome shared_queue::start_polling_room(deadline until) {
   return outcome::done;
 }
 
-// Under the head lock, with the queue seen empty.
-void shared_queue::lower_readiness() {
+// Under the head lock, with the queue seen empty. Returns false if it stays raised.
+bool shared_queue::lower_readiness() {
   const bool watched = control_->watched.load(std::memory_order_relaxed) != 0;
   if (!ready_.may_be_raised() && !(watched && ready_.is_readable())) {
-    return;
+    return true;
   }
   // Without waiting: a producer stopped inside its critical section must not stop consumers that have what they wanted.
   // It stays raised then, and the next look at the empty queue lowers it.
   const guard lock = spin_lock_tail();
-  if (lock && size() == 0 && !is_closed()) {
+  const bool lowers = lock && size() == 0 && !is_closed();
+  if (lowers) {
     lower_unless_leases_come_back();
   }
+  return lowers;
 }
 
 // Under both locks, with the queue empty. A holder of leases that dies raises the descriptor, once: so it must not be
@@ -232,6 +234,8 @@ void shared_queue::lower_room() {
   const guard lock = spin_lock_head();  // without waiting, as above
   if (lock && is_full() && !is_closed()) {
     room_.lower();
+  } else {
+    room_.raise_anew();  // as in find_front
   }
 }
 

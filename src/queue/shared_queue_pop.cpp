@@ -92,7 +92,11 @@ shared_queue::outcome shared_queue::find_front(front& out) {
         continue;
       }
     }
-    lower_readiness();
+    if (!lower_readiness() && !was_closed) {
+      // Whoever pushes now finds it raised, and an edge-triggered poller would hear nothing after having been told that
+      // the queue is empty.
+      ready_.raise_anew();
+    }
     return was_closed ? outcome::closed : outcome::not_now;
   }
   out.at = head.popped.get();
@@ -119,14 +123,14 @@ void shared_queue::advance(const position& to, std::uint64_t records, std::atomi
     head.chunk.store(to.chunk, std::memory_order_release);
   }
   if (ready_.may_be_raised() && count + records == pushed()) {
-    lower_readiness();
+    (void)lower_readiness();
   }
 }
 
 void shared_queue::take_returned(const front& taken, std::uint64_t owner) {
   ledger_.take_returned(*taken.returned, owner);
   if (ready_.may_be_raised() && size() == 0) {
-    lower_readiness();
+    (void)lower_readiness();
   }
 }
 

@@ -187,7 +187,7 @@ class wait_set::state {
 
   const os::file_descriptor epoll_;
   const std::uint64_t generation_;
-  std::mutex mutex_;  // guards everything below, and changes of the epoll instance
+  std::mutex mutex_;            // guards everything below, and changes of the epoll instance
   os::file_descriptor stable_;  // what others poll: an instance of its own that has only epoll_, which may be replaced
   std::unordered_map<id, waitable> members_;
   std::unordered_map<int, id> by_descriptor_;

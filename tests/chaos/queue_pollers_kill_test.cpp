@@ -47,9 +47,12 @@ class poller {
     start();
   }
 
+  poller(const poller&) = delete;
+  poller& operator=(const poller&) = delete;
+  ~poller() { end(); }
+
   void replace() {
-    child_.kill();
-    (void)child_.join();
+    end();
     start();
   }
   bool ends() {
@@ -62,6 +65,13 @@ class poller {
   void start() {
     *asleep_ = false;
     child_ = process([this] { serve(); });
+  }
+
+  void end() {
+    if (child_.joinable()) {
+      child_.kill();
+      (void)child_.join();
+    }
   }
 
   void serve() {
