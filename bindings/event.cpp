@@ -91,6 +91,7 @@ void bind_event(nb::module_& module) {
             }
           },
           nb::kw_only(), nb::arg("attach") = nb::none())
+      .def("_generation", &flag::generation)
       .def("location", &event_location);
 }
 

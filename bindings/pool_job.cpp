@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <stdexcept>
 #include <utility>
 
 #include "bind.hpp"
@@ -62,6 +63,17 @@ pool_job& job_of(nb::handle object) {
   return instance_of<pool_job>(object.ptr());
 }
 
+int pool_job::descriptor() {
+  if (!readiness_) {
+    readiness_.emplace();
+    show_readiness();
+  }
+  if (!readiness_->is_mine()) {
+    throw std::runtime_error("this result belongs to another process, of which this one is a fork; poll it there");
+  }
+  return readiness_->get();
+}
+
 pool_result::pool_result(nb::object pool, nb::object crew, nb::object method, nb::object function_name,
                          std::size_t chunk_size, Py_ssize_t length)
     : pool_job(std::move(pool), std::move(crew), std::move(method), std::move(function_name), chunk_size),
@@ -109,6 +121,7 @@ std::size_t pool_result::deliver(std::size_t index, bool ok, nb::object value) {
 bool pool_result::abort(nb::object error) {
   const bool failed = fail(std::move(error));
   ready_ = ready_ || failed;
+  show_readiness();
   return failed;
 }
 
@@ -125,6 +138,7 @@ bool pool_result::fail(nb::object error) {
 void pool_result::finish() {
   ready_ = !called_back;
   end();
+  show_readiness();
 }
 
 void pool_result::end_of_items() {
@@ -163,6 +177,7 @@ std::size_t pool_results::deliver(std::size_t index, bool ok, nb::object value) 
     waiting_.emplace(index, item{std::move(value), ok});
   }
   end_if_complete();
+  show_readiness();
   return items;
 }
 
@@ -185,6 +200,7 @@ bool pool_results::abort(nb::object error) {
   }
   error_ = std::move(error);
   end();
+  show_readiness();
   return true;
 }
 
@@ -198,6 +214,7 @@ bool pool_results::take(nb::object& out) {
   const item next = std::move(items_.front());
   items_.pop_front();
   consumed_ += next.last_of_task ? 1 : 0;
+  show_readiness();
   if (!next.ok) {
     raise(next.value);
   }
@@ -209,6 +226,7 @@ void pool_results::end_of_items() {
   has_last_item();
   length_ = submitted;
   end_if_complete();
+  show_readiness();
 }
 
 void pool_results::end_of_items(nb::object error) {
@@ -267,6 +285,7 @@ void bind_pool_job(nb::module_& module) {
       .def_prop_ro("_method", &pool_job::method)
       .def_prop_ro("_func_name", &pool_job::function_name)
       .def_prop_ro("_chunksize", &pool_job::chunk_size)
+      .def("_descriptor", &pool_job::descriptor)
       .def("_abort", [](pool_job& self, nb::object error) { return self.abort(std::move(error)); });
   nb::class_<pool_result, pool_job>(module, "PoolResult", nb::type_slots(collected.data()))
       .def(nb::init<nb::object, nb::object, nb::object, nb::object, std::size_t, Py_ssize_t>())

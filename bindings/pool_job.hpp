@@ -7,8 +7,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <optional>
 #include <unordered_map>
 #include <utility>
+
+#include "os/event_fd.hpp"
+#include "os/forks.hpp"
 
 namespace shoal::python {
 
@@ -38,6 +42,11 @@ class pool_job {
 
   /// Whether somebody who waits for this job can go on.
   [[nodiscard]] virtual bool is_ready() const noexcept = 0;
+
+  /// A descriptor that polls readable while the job is ready, made by the first call.
+  /// @throws std::system_error  no descriptor left. @throws std::runtime_error  in a fork of the process that has the
+  /// job.
+  int descriptor();
 
   /// Whether all outcomes are there, or none will come any more.
   [[nodiscard]] bool has_ended() const noexcept { return ended_; }
@@ -84,6 +93,12 @@ class pool_job {
 
  protected:
   void end() noexcept { ended_ = true; }
+  /// Call it after whatever may change is_ready().
+  void show_readiness() noexcept {
+    if (readiness_) {
+      readiness_->show(is_ready());
+    }
+  }
   void has_last_item() noexcept { all_items_ = true; }
 
  private:
@@ -94,6 +109,25 @@ class pool_job {
   std::size_t chunk_size_;
   bool all_items_ = false;
   bool ended_ = false;
+
+  /// What descriptor() gives out. A fork has it in common with its parent, and leaves it alone.
+  class readiness {
+   public:
+    [[nodiscard]] bool is_mine() const noexcept { return os::generation() == generation_; }
+    [[nodiscard]] int get() const noexcept { return event_.get(); }
+    void show(bool ready) noexcept {
+      if (ready != shown_ && is_mine()) {
+        ready ? event_.raise() : event_.lower();
+        shown_ = ready;
+      }
+    }
+
+   private:
+    os::event_fd event_;
+    std::uint64_t generation_ = os::generation();
+    bool shown_ = false;
+  };
+  std::optional<readiness> readiness_;
 };
 
 /// shoal._core.PoolResult: of a call that has one result, which may be a list with that of each item.
@@ -108,7 +142,10 @@ class pool_result : public pool_job {
   /// As abort, but ready only after completed() if `called_back`.
   bool fail(nanobind::object error);
   [[nodiscard]] bool is_ready() const noexcept override { return ready_; }
-  void completed() noexcept { ready_ = true; }
+  void completed() noexcept {
+    ready_ = true;
+    show_readiness();
+  }
 
   // It has room for its items and no more, whatever the iterable has become meanwhile.
   [[nodiscard]] std::size_t room() const noexcept override { return tasks_ - submitted; }

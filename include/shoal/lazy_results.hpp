@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <exception>
 #include <functional>
 #include <iterator>
 #include <memory>
@@ -13,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "shoal/detail/relay.hpp"
 #include "shoal/pool.hpp"
 
 namespace shoal {
@@ -23,6 +25,7 @@ namespace shoal {
 ///
 /// An input range: read it once, in one thread. Results come in the items' order. Only so many items are taken from the
 /// range ahead of what is being read as options.in_flight says, in tasks of options.chunk_size items (0: 1).
+/// native_handle() is for event loops, which read as long as it is readable.
 ///
 /// A result that failed is thrown by begin() or ++, as by task::get(); what follows it can still be read by ++. If it
 /// is destroyed before the end, tasks that were submitted are run all the same. Refers to a range given as an lvalue,
@@ -68,6 +71,18 @@ class lazy_results {
   }
   [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
 
+  /// A descriptor that polls readable while ++, or at first begin(), need not wait: for a result, an error, or the end.
+  /// The first call has the first tasks begun. It stays the object's.
+  /// @throws std::system_error  no descriptor left. @throws  what taking items from the range does.
+  [[nodiscard]] int native_handle() {
+    if (!readable_.is_used()) {
+      submit_ahead();
+      (void)readable_.native_handle();
+      show_readable();
+    }
+    return readable_.native_handle();
+  }
+
  private:
   friend class pool;
   using item = detail::stored_t<std::ranges::range_value_t<Range>>;
@@ -100,6 +115,8 @@ class lazy_results {
   void advance() {
     if (++read_ >= chunk_.size()) {
       next_chunk();
+    } else {
+      show_readable();
     }
   }
 
@@ -110,7 +127,28 @@ class lazy_results {
     if (!waiting_.empty()) {
       task<results> oldest = std::move(waiting_.front());
       waiting_.pop_front();
-      chunk_ = oldest.get();
+      oldest.wait();
+      readable_.follow_nothing();  // before the descriptor of the oldest is closed
+      std::exception_ptr failure;
+      try {
+        chunk_ = oldest.get();
+      } catch (...) {
+        failure = std::current_exception();
+      }
+      show_readable();
+      if (failure != nullptr) {
+        std::rethrow_exception(failure);
+      }
+    }
+  }
+
+  void show_readable() {
+    if (readable_.is_used()) {
+      if (read_ + 1 < chunk_.size() || waiting_.empty()) {
+        readable_.be_readable();
+      } else {
+        readable_.follow(waiting_.front().native_handle());
+      }
     }
   }
 
@@ -126,7 +164,8 @@ class lazy_results {
   }
 
   void submit_ahead() {
-    while (waiting_.size() < in_flight_ && has_next()) {
+    // If it is polled one more, so that none is left only at the end.
+    while (waiting_.size() < in_flight_ + (readable_.is_used() ? 1 : 0) && has_next()) {
       encoder items;
       std::size_t count = 0;
       for (; count < chunk_size_ && has_next(); ++count) {
@@ -155,6 +194,7 @@ class lazy_results {
   std::deque<task<results>> waiting_;
   results chunk_;
   std::size_t read_ = 0;
+  detail::relay readable_;
 };
 
 template <class F, std::ranges::input_range Range>

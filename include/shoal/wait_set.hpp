@@ -23,8 +23,9 @@ namespace shoal {
 /// Level-triggered: an object that stays ready is reported by every wait. None hides another: a wait reports all that
 /// are ready, those first that became so first.
 ///
-/// Takes one descriptor (an epoll instance), and no thread. An object must be removed before it is destroyed, joined or
-/// closed; one that was not may be forgotten at that moment by itself, or reported until it is removed.
+/// Takes one descriptor (an epoll instance; two with native_handle()), and no thread. An object must be removed before
+/// it is destroyed, joined or closed; one that was not may be forgotten at that moment by itself, or reported until it
+/// is removed.
 ///
 /// Threads: all members but the destructor and moves may be called concurrently; what a thread adds is seen by another
 /// that waits already. fork: a child cannot use the set, which would change the parent's: all members throw
@@ -51,6 +52,12 @@ class wait_set {
   bool remove(id which);
 
   [[nodiscard]] std::size_t size() const;
+
+  /// A descriptor that polls readable (level-triggered) while an object in the set is ready: one for all of them, for
+  /// an event loop that then asks wait_for(0s) which. It may do so for nothing until somebody asks. There is none
+  /// before the first call. It stays the set's.
+  /// @throws std::system_error  no descriptor left.
+  [[nodiscard]] int native_handle();
 
   /// Waits until at least one object is ready; for ever if there is none. Interrupted by no signal.
   [[nodiscard]] std::vector<id> wait() { return wait_before(forever); }

@@ -14,7 +14,7 @@ class flag;
 
 namespace detail {
 
-/// A process, a queue: what has a descriptor that polls readable when it is ready.
+/// A process, a queue, a task: what has a descriptor that polls readable when it is ready.
 template <class T>
 concept polls_by_handle = requires(T& object) {
   { object.native_handle() } -> std::same_as<int>;
@@ -30,6 +30,9 @@ concept polls_by_handle = requires(T& object) {
 /// | a queue          | it has an item, or is closed: `try_pop` will tell                        |
 /// | room_of(queue)   | it has room, or is closed: `try_push` will tell                          |
 /// | an event         | it is set                                                                |
+/// | a pool's task    | its outcome is there, whatever that is                                   |
+/// | lazy results     | the next need not be waited for                                          |
+/// | a wait_set       | an object in it is ready                                                 |
 /// | a descriptor     | it polls so: readable if nothing else is asked for; also at an error or hang-up |
 ///
 /// Refers to what it is made of, which must not be destroyed, joined or closed before the wait has ended. Threads: as

@@ -309,6 +309,9 @@ class Event:
         somebody calls is_set(), clear() or wait(). Raises OSError if no descriptor is left, now, or few were at a fork.
         """
 
+    def _generation(self) -> int:
+        """A number that changes with every set() of a clear event."""
+
     def location(self) -> tuple[int, int, int]:
         """As Lock.location, and the descriptor of fileno(), which stays the event's; -1 if it cannot have one."""
 
@@ -391,6 +394,8 @@ class PoolJob:
     _progress: Any
     """If not None, told how many items are done, by `update(n)`, and by `close()` that all are."""
 
+    def _descriptor(self) -> int:
+        """What polls readable while `_is_ready`; made by the first call. RuntimeError in a fork."""
     def _abort(self, error: BaseException) -> bool:
         """No more outcomes will come: whoever waits gets `error`. Ignored once it has ended, and then False."""
 

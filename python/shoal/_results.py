@@ -73,6 +73,12 @@ class Job:
     def _tell(self) -> None:
         """It has ended, and somebody wants to be told."""
 
+    def _polled(self) -> int:
+        """The descriptor that polls readable while this is ready; from now on somebody receives its outcomes."""
+        descriptor: int = self._descriptor()  # type: ignore[attr-defined]
+        self._crew.expect_now()
+        return descriptor
+
     def _lift(self) -> None:
         """Nobody will take results: make all tasks without."""
 
@@ -117,6 +123,14 @@ class ApplyResult(_core.PoolResult, Job, Generic[R]):
         """Wait until the call has ended, or for `timeout` seconds."""
         if not self._is_ready:
             self._crew.wait_for(self, timeout)
+
+    def fileno(self) -> int:
+        """A descriptor that polls readable as soon as the call has ended, in whatever way, and stays so.
+
+        For `shoal.wait`, `selectors` and event loops, in the process that made the call. There is none before somebody
+        asks. It belongs to this result, and is closed with it. For many results, `shoal.pool.ResultSet` has one.
+        """
+        return self._polled()
 
     def get(self, timeout: float | None = None) -> R:
         """The value that the call returned, waiting for it.
@@ -223,10 +237,22 @@ class IMapIterator(_core.PoolResults, Job, Generic[R_co]):
         was terminated first; multiprocessing.TimeoutError after `timeout` seconds.
         """
         if timeout is not None and not self._is_ready:
-            self._crew.wait_for(self, timeout)
+            if timeout > 0:
+                self._crew.wait_for(self, timeout)
+            else:
+                self._crew.look()
             if not self._is_ready:
                 raise _stdlib.context.TimeoutError
         return self.__next__()
+
+    def fileno(self) -> int:
+        """A descriptor that polls readable while `next` need not wait: there is a value, an error, or the end.
+
+        So one descriptor stands for all calls of `imap_unordered`: whenever it is readable, take what is there by
+        `next(timeout=0)`. For `shoal.wait`, `selectors` and event loops, in the process that made the call. There is
+        none before somebody asks. It belongs to this iterator, and is closed with it.
+        """
+        return self._polled()
 
     def cancel(self) -> bool:
         """Give up what is left: the iterable is read no further, and the iteration ends with CancelledError.

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from shoal._calls import Errors
     from shoal._insights import Insights as Insights
     from shoal._insights import WorkerInsight as WorkerInsight
+    from shoal._result_set import ResultSet as ResultSet
 
     R = TypeVar("R")
     S = TypeVar("S")
@@ -39,6 +40,7 @@ __all__ = [
     "Insights",
     "MapResult",
     "Pool",
+    "ResultSet",
     "ThreadPool",
     "Worker",
     "WorkerInsight",
@@ -51,6 +53,10 @@ def __getattr__(name: str) -> Any:
         from shoal import _insights
 
         return getattr(_insights, name)
+    if name == "ResultSet":
+        from shoal import _result_set
+
+        return _result_set.ResultSet
     return _stdlib.attribute_for(__name__, name)  # such as ThreadPool
 
 

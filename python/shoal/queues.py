@@ -79,7 +79,7 @@ class _Shared(_Native[T]):
         # Here, since asyncio is large: a process that has imported it takes a third longer to fork.
         import functools
 
-        from shoal._queue_asyncio import attempt_until_done
+        from shoal._waiting_tasks import attempt_until_done
 
         take: Callable[[], Any] = functools.partial(self.get, False, lease=True) if lease else self.get_nowait
         return await attempt_until_done(self, take, Empty, self.fileno, self.qsize)
@@ -91,7 +91,7 @@ class _Shared(_Native[T]):
         """
         import functools
 
-        from shoal._queue_asyncio import attempt_until_done
+        from shoal._waiting_tasks import attempt_until_done
 
         put = functools.partial(self.put_nowait, obj)
         await attempt_until_done(self, put, Full, self.room_fileno, self._room)

@@ -267,6 +267,20 @@ class Event(_core.Event):
     def __init__(self, *, ctx: BaseContext | None = None) -> None:
         super().__init__()
 
+    async def await_(self) -> Literal[True]:
+        """Wait in asyncio until the event is set, as `wait` does; other tasks of the event loop run meanwhile.
+
+        The loop watches `fileno()`: no thread, no polling. Any number of tasks, event loops and threads may wait; a task
+        that is cancelled disturbs none. An event that is cleared again at once may not be noticed, since what the loop
+        sees is whether it is set. Nobody else may use the loop's `add_reader` with the same descriptor meanwhile:
+        `os.dup` it.
+        """
+        # Here, since asyncio is large.
+        from shoal._waiting_tasks import until_set
+
+        await until_set(self)
+        return True
+
     def __getstate__(self) -> tuple[Any, ...]:
         return polled_state_of(self)
 

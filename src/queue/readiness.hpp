@@ -54,6 +54,10 @@ class readiness {
     return count > (was_raised ? 1U : 0U);
   }
 
+  /// Has edge-triggered pollers look again, where it stays raised though somebody was told that the condition does not
+  /// hold. Under the lock without which nobody lowers it.
+  void raise_anew() const noexcept { fd_.raise(); }
+
   /// Undoes a lower(), so that the next one says the same.
   void raise_again() noexcept {
     word_->state.store(readiness_state::changing, std::memory_order_relaxed);

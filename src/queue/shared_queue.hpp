@@ -128,8 +128,8 @@ class shared_queue {
   void advance(const position& to, std::uint64_t records, std::atomic<std::uint64_t>* claim = nullptr);
   void take_returned(const front& taken, std::uint64_t owner);
   void look_for_dead_holders(bool is_empty);
-  void lower_readiness();
-  void lower_readiness(deadline until);
+  bool lower_readiness(deadline until);
+  void lower_readiness_behind_last();
   bool lower_readiness_or_await_commit();
   void lower_unless_leases_come_back();
 

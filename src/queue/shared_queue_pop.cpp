@@ -92,8 +92,13 @@ shared_queue::outcome shared_queue::find_front(front& out) {
         continue;
       }
     }
-    if (lower_readiness_or_await_commit()) {
-      continue;
+    if (!lower_readiness_or_await_commit() && !was_closed) {
+      if (size() != 0) {
+        continue;
+      }
+      // Whoever pushes now finds it raised, and an edge-triggered poller would hear nothing after having been told that
+      // the queue is empty.
+      ready_.raise_anew();
     }
     return was_closed ? outcome::closed : outcome::not_now;
   }
@@ -121,14 +126,14 @@ void shared_queue::advance(const position& to, std::uint64_t records, std::atomi
     head.chunk.store(to.chunk, std::memory_order_release);
   }
   if (ready_.may_be_raised() && count + records == pushed()) {
-    lower_readiness();
+    lower_readiness_behind_last();
   }
 }
 
 void shared_queue::take_returned(const front& taken, std::uint64_t owner) {
   ledger_.take_returned(*taken.returned, owner);
   if (ready_.may_be_raised() && size() == 0) {
-    lower_readiness();
+    lower_readiness_behind_last();
   }
 }
 

@@ -77,6 +77,17 @@ class wait_set::state {
     return true;
   }
 
+  int native_handle() {
+    check_process();
+    const std::scoped_lock lock(mutex_);
+    if (!stable_) {
+      os::file_descriptor made = new_epoll();
+      watch(made.get());
+      stable_ = std::move(made);
+    }
+    return stable_.get();
+  }
+
   [[nodiscard]] std::size_t size() {
     check_process();
     const std::scoped_lock lock(mutex_);
@@ -160,12 +171,24 @@ class wait_set::state {
         control(EPOLL_CTL_ADD, fresh.get(), which, object);
       }
     }
+    if (stable_) {
+      (void)::epoll_ctl(stable_.get(), EPOLL_CTL_DEL, epoll_.get(), nullptr);  // as long as it has this number
+    }
     os::check(::dup3(fresh.get(), epoll_.get(), O_CLOEXEC), "replacing the descriptor of a wait_set");
+    if (stable_) {
+      watch(stable_.get());
+    }
+  }
+
+  void watch(int stable) {
+    epoll_event readable{.events = EPOLLIN, .data = {}};
+    os::check(::epoll_ctl(stable, EPOLL_CTL_ADD, epoll_.get(), &readable), "making a wait_set pollable");
   }
 
   const os::file_descriptor epoll_;
   const std::uint64_t generation_;
-  std::mutex mutex_;  // guards everything below, and changes of the epoll instance
+  std::mutex mutex_;            // guards everything below, and changes of the epoll instance
+  os::file_descriptor stable_;  // what others poll: an instance of its own that has only epoll_, which may be replaced
   std::unordered_map<id, waitable> members_;
   std::unordered_map<int, id> by_descriptor_;
   id last_id_ = 0;
@@ -179,6 +202,7 @@ wait_set::~wait_set() = default;
 wait_set::id wait_set::add(const waitable& object) { return state_->add(object); }
 bool wait_set::remove(id which) { return state_->remove(which); }
 std::size_t wait_set::size() const { return state_->size(); }
+int wait_set::native_handle() { return state_->native_handle(); }
 std::vector<wait_set::id> wait_set::wait_before(deadline until) { return state_->wait(until); }
 
 }  // namespace shoal

@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 #include <sched.h>
+#include <sys/epoll.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -8,6 +9,7 @@
 
 #include "byte_queue_support.hpp"
 #include "memory/segment.hpp"
+#include "os/file_descriptor.hpp"
 #include "process_support.hpp"
 #include "queue/layout.hpp"
 #include "shoal/byte_queue.hpp"
@@ -49,6 +51,29 @@ TEST(ByteQueue, DescriptorIsReadableOnceClosed) {
   const int fd = queue.native_handle();
   queue.close();
   EXPECT_TRUE(is_readable(fd));
+}
+
+// So also if it is told that the queue is empty while somebody pushes.
+TEST(ByteQueue, DescriptorWakesAnEdgeTriggeredPollerForEveryItem) {
+  byte_queue queue;
+  constexpr int count = 20'000;
+  const shoal::os::file_descriptor epoll(::epoll_create1(EPOLL_CLOEXEC));
+  epoll_event event{.events = EPOLLIN | EPOLLET, .data = {}};
+  ASSERT_EQ(::epoll_ctl(epoll.get(), EPOLL_CTL_ADD, queue.native_handle(), &event), 0);
+  process producer([&] {
+    for (int pushed = 0; pushed < count; ++pushed) {
+      push(queue, "item");
+    }
+  });
+  record got;
+  for (int taken = 0; taken < count;) {
+    ASSERT_TRUE(shoal::test::becomes_readable(epoll.get())) << "asleep, with " << queue.size() << " items";
+    ASSERT_EQ(::epoll_wait(epoll.get(), &event, 1, 0), 1);
+    for (queue_status status{}; (status = queue.pop(got, no_waiting)) != queue_status::timed_out;) {
+      taken += status == queue_status::ok ? 1 : 0;
+    }
+  }
+  EXPECT_TRUE(producer.join().success());
 }
 
 TEST(ByteQueue, DescriptorWakesAPollerInAnotherProcessForEveryItem) {

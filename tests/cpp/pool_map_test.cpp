@@ -9,9 +9,11 @@
 #include <sstream>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "pool_support.hpp"
+#include "process_support.hpp"
 #include "shoal/error.hpp"
 
 namespace {
@@ -20,7 +22,9 @@ using namespace std::chrono_literals;
 using shoal::pool;
 using shoal::task_timed_out;
 using shoal::worker_died;
+using shoal::test::becomes_readable;
 using shoal::test::die;
+using shoal::test::is_readable;
 using shoal::test::shared;
 using shoal::test::twice;
 using shoal::test::words_of;
@@ -137,6 +141,55 @@ TEST(PoolMap, LazilyGoesOnBehindAFailure) {
   EXPECT_EQ(*at, 2);
   ++at;
   EXPECT_EQ(at, results.end());
+}
+
+TEST(PoolMap, LazyResultsPollReadableWhileTheNextNeedNotBeWaitedFor) {
+  const shared<std::atomic<int>> allowed;
+  pool workers(1);
+  for (const std::size_t in_flight : {1U, 3U}) {
+    *allowed = 0;
+    const auto when_allowed = [allowed = &*allowed](int number) {
+      while (*allowed <= number) {
+        std::this_thread::sleep_for(1ms);
+      }
+      return number == 2 ? throw std::out_of_range("two") : number;
+    };
+    auto results = workers.map_lazily(when_allowed, numbers_below(5), {.chunk_size = 1, .in_flight = in_flight});
+    const int polled = results.native_handle();
+    decltype(results.begin()) at;
+    for (int number = 0; number < 5; ++number) {
+      EXPECT_FALSE(is_readable(polled)) << number;
+      ++*allowed;
+      ASSERT_TRUE(becomes_readable(polled)) << number;
+      const auto advance = [&] { number == 0 ? void(at = results.begin()) : void(++at); };
+      if (number == 2) {
+        EXPECT_THROW(advance(), std::out_of_range);
+      } else {
+        advance();
+        EXPECT_EQ(*at, number);
+      }
+    }
+    EXPECT_TRUE(is_readable(polled));  // the end
+    ++at;
+    EXPECT_EQ(at, results.end());
+    EXPECT_TRUE(is_readable(polled));
+    EXPECT_EQ(results.native_handle(), polled);
+  }
+}
+
+TEST(PoolMap, LazyResultsPollReadableWithinAChunk) {
+  pool workers(1);
+  auto results = workers.map_lazily(twice, numbers_below(4), {.chunk_size = 2, .in_flight = 2});
+  const int polled = results.native_handle();
+  int expected = 0;
+  ASSERT_TRUE(becomes_readable(polled));
+  for (auto at = results.begin(); at != results.end(); ++at) {
+    EXPECT_EQ(*at, expected);
+    expected += 2;
+    ASSERT_TRUE(becomes_readable(polled));
+  }
+  EXPECT_EQ(expected, 8);
+  EXPECT_TRUE(is_readable(workers.map_lazily(twice, std::vector<int>{}).native_handle()));
 }
 
 TEST(PoolMap, DeathFailsTheMapWhenTheOthersAreDone) {

@@ -27,6 +27,8 @@ using shoal::process;
 using shoal::queue;
 using shoal::wait_set;
 using shoal::os::file_descriptor;
+using shoal::test::becomes_readable;
+using shoal::test::is_readable;
 using shoal::test::patience;
 using testing::ElementsAre;
 using testing::IsEmpty;
@@ -119,6 +121,49 @@ TEST(WaitSet, ForgetsWhatWasClosedThoughAChildHasACopy) {
   EXPECT_THAT(set.wait_for(20ms), IsEmpty());
   flag.set();
   EXPECT_THAT(set.wait_for(patience), ElementsAre(flag_id));
+  end.set();
+  EXPECT_TRUE(holder.join().success());
+}
+
+TEST(WaitSet, HasADescriptorThatPollsReadableWhileSomethingInItIsReady) {
+  wait_set set;
+  event flag;
+  queue<int> items;
+  const auto flag_id = set.add(flag);
+  const int polled = set.native_handle();
+  EXPECT_FALSE(is_readable(polled));
+  flag.set();
+  EXPECT_TRUE(is_readable(polled));
+  set.add(items);
+  flag.clear();
+  EXPECT_FALSE(is_readable(polled));
+  items.push(1);
+  EXPECT_TRUE(becomes_readable(polled));
+  EXPECT_TRUE(items.try_pop());
+  EXPECT_TRUE(set.remove(flag_id));
+  flag.set();
+  EXPECT_FALSE(is_readable(polled));
+  EXPECT_EQ(set.native_handle(), polled);
+}
+
+TEST(WaitSet, HasADescriptorThatStaysTrueWhenWhatWasClosedIsForgotten) {
+  wait_set set;
+  wait_set others;
+  event end;
+  event flag;
+  const auto flag_id = set.add(flag);
+  process first([] {});
+  const auto first_id = set.add(first);
+  const auto set_id = others.add(set);
+  process holder([&] { end.wait(); });  // has a copy of the descriptor of `first`
+  EXPECT_THAT(others.wait_for(patience), ElementsAre(set_id));
+  EXPECT_TRUE(first.join().success());
+  EXPECT_TRUE(set.remove(first_id));  // too late for the kernel
+  EXPECT_THAT(set.wait_for(0s), IsEmpty());
+  EXPECT_THAT(others.wait_for(0s), IsEmpty());
+  flag.set();
+  EXPECT_THAT(others.wait_for(patience), ElementsAre(set_id));
+  EXPECT_THAT(set.wait_for(0s), ElementsAre(flag_id));
   end.set();
   EXPECT_TRUE(holder.join().success());
 }

@@ -7,39 +7,16 @@ import gc
 import os
 import threading
 import weakref
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import shoal
+from asyncio_support import asleep, each_loop, new_loop, run  # noqa: F401
+
+pytestmark = pytest.mark.usefixtures("each_loop")
 
 PATIENCE = 30.0
-
-
-def readers(loop: asyncio.AbstractEventLoop) -> int:
-    """How many descriptors the loop watches for readers."""
-    return len(loop._selector.get_map())  # type: ignore[attr-defined]
-
-
-async def asleep(*tasks: asyncio.Task[Any]) -> None:
-    """Return when the tasks have started and got as far as they could."""
-    for _ in range(5):
-        await asyncio.sleep(0)
-    assert not any(task.done() for task in tasks)
-
-
-def run(main: Coroutine[Any, Any, Any]) -> Any:
-    """Run it in an event loop which afterwards watches no more than before."""
-
-    async def checked() -> Any:
-        loop = asyncio.get_running_loop()
-        before = readers(loop)
-        result = await asyncio.wait_for(main, PATIENCE)
-        await asyncio.sleep(0)  # a descriptor is watched until the turn ends in which the last task got its item
-        assert readers(loop) == before
-        return result
-
-    return asyncio.run(checked())
 
 
 def test_aget_returns_what_is_there() -> None:
@@ -280,7 +257,7 @@ def test_loops_in_several_threads_share_a_queue() -> None:
     async def receive(into: list[int]) -> None:
         into.extend([item async for item in q])
 
-    threads = [threading.Thread(target=run, args=(receive(into),)) for into in received]
+    threads = [threading.Thread(target=run, args=(receive(into), False)) for into in received]
     for thread in threads:
         thread.start()
     for number in range(500):
@@ -305,7 +282,7 @@ def test_getting_and_putting_tasks_wait_for_one_queue_at_once() -> None:
 
 def test_a_loop_that_ends_with_tasks_asleep_leaves_nothing() -> None:
     q: shoal.Queue[int] = shoal.Queue()
-    loop = asyncio.new_event_loop()
+    loop = new_loop()
     task = loop.create_task(q.aget())
     loop.run_until_complete(asyncio.sleep(0))
     loop.set_exception_handler(lambda loop, context: None)  # it would complain of the task

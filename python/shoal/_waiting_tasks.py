@@ -1,4 +1,4 @@
-"""Queues in asyncio: tasks are woken through the queue's descriptors, without a thread and without a timer.
+"""Queues and events in asyncio: tasks are woken through descriptors, without a thread and without a timer.
 
 A task never has an item before it is running: it looks for itself, in the step in which it returns what it found. So a
 cancelled task has taken nothing.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import sys
 from collections import deque
 from weakref import WeakValueDictionary
 
@@ -17,24 +18,29 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, TypeVar
 
+    from shoal import _core
+
     R = TypeVar("R")
 
-# The tasks that wait for a queue, in the __dict__ of its handle: by event loop, and whether for items or for room. The
+# The tasks that wait for a queue or event, in the __dict__ of its handle: by event loop, and what they wait for. The
 # tasks own the values, so that those of a loop which is gone go with it.
 _WAITING = "_waiting_tasks"
 
 
 class _Waiters:
-    """The tasks of one event loop that wait for one descriptor of one queue.
+    """The tasks of one event loop that wait for one descriptor.
 
     They share it, since a loop calls one function for each descriptor. It is watched while any of them is asleep, and
     until the one that was woken last has run. At most one is woken for one item; how many items there are is looked at
     anew each time the loop finds the descriptor readable, so that a wake-up which a cancelled task did not use goes to
-    another one. `available` keeps alive whose descriptor it is.
+    another one.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, descriptor: int, available: Callable[[], int]) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, shared: object, descriptor: int, available: Callable[[], int]
+    ) -> None:
         self._loop = loop
+        self._shared = shared  # its descriptor must not become another's while it is watched
         self._descriptor = descriptor
         self._available = available
         self._process = os.getpid()
@@ -91,6 +97,15 @@ class _Waiters:
             self._loop.call_soon(self._watch)
 
 
+def _waiters_for(shared: Any, kind: object, descriptor: Callable[[], int], available: Callable[[], int]) -> _Waiters:
+    loop = asyncio.get_running_loop()
+    waiting: WeakValueDictionary[Any, _Waiters] = shared.__dict__.setdefault(_WAITING, WeakValueDictionary())
+    waiters = waiting.get((loop, kind))
+    if waiters is None:
+        waiters = waiting[loop, kind] = _Waiters(loop, shared, descriptor(), available)
+    return waiters
+
+
 async def attempt_until_done(
     queue: Any,
     attempt: Callable[[], R],
@@ -104,11 +119,7 @@ async def attempt_until_done(
         return attempt()
     except not_yet:
         pass
-    loop = asyncio.get_running_loop()
-    waiting: WeakValueDictionary[Any, _Waiters] = queue.__dict__.setdefault(_WAITING, WeakValueDictionary())
-    waiters = waiting.get((loop, not_yet))
-    if waiters is None:
-        waiters = waiting[loop, not_yet] = _Waiters(loop, descriptor(), available)
+    waiters = _waiters_for(queue, not_yet, descriptor, available)
     in_front = False
     while True:
         await waiters.sleep(in_front)
@@ -116,3 +127,14 @@ async def attempt_until_done(
             return attempt()
         except not_yet:
             in_front = True
+
+
+async def until_set(event: _core.Event) -> None:
+    """Wait until `event` is set, or was set since the call and seen so by the loop."""
+    generation = event._generation()
+    if event.is_set():
+        return
+    # All are woken at once. Each looks for itself, which also makes the descriptor true, should it be readable in vain.
+    waiters = _waiters_for(event, "set", event.fileno, lambda: sys.maxsize)
+    while not event.is_set() and event._generation() == generation:
+        await waiters.sleep(in_front=False)
