@@ -283,6 +283,12 @@ class queue {
   [[nodiscard]] std::size_t leased_count() const noexcept { return bytes_.leased(); }  ///< values out on lease
   [[nodiscard]] std::size_t capacity() const noexcept { return bytes_.capacity(); }    ///< 0: unbounded
 
+  /// In programs that use Asio: `pop` and `push` that do not block. Defined in shoal/asio.hpp, which says more.
+  template <class CompletionToken>
+  auto async_pop(CompletionToken&& token);
+  template <class CompletionToken>
+  auto async_push(T value, CompletionToken&& token);
+
   /// A descriptor for poll, epoll or an event loop; see `byte_queue::native_handle`.
   [[nodiscard]] int native_handle() { return bytes_.native_handle(); }
   /// The same for producers; see `byte_queue::room_handle`.
