@@ -1,0 +1,38 @@
+"""What the tests of windows are given: a screen, and programs on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+from programs import Program
+from screen import Screen
+
+
+class Start(Protocol):
+    def __call__(self, *command: object) -> Program: ...
+
+
+@pytest.fixture(scope="session")
+def screen() -> Iterator[Screen]:
+    """A screen that no program is on yet."""
+    screen = Screen()
+    yield screen
+    screen.close()
+
+
+@pytest.fixture
+def start(screen: Screen, tmp_path: Path) -> Iterator[Start]:
+    """Starts a program with a window. It is killed after the test, unless it has ended."""
+    programs: list[Program] = []
+
+    def start(*command: object) -> Program:
+        assert not programs, "one program at a time"
+        programs.append(Program(screen, tmp_path, [str(word) for word in command]))
+        return programs[0]
+
+    yield start
+    for program in programs:
+        program.kill()
