@@ -9,7 +9,6 @@ button, Escape or closing the window end the program; the worker is told by a se
 import itertools
 
 import gi
-
 import shoal
 
 gi.require_version("Gtk", "4.0")

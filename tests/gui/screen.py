@@ -58,15 +58,8 @@ class Screen:
 
     def windows(self) -> list[Window]:
         """Those that are to be seen, the largest first."""
-        found = []
-        for window in self._root.query_tree().children:
-            try:
-                geometry = window.get_geometry()
-                if window.get_attributes().map_state == X.IsViewable and geometry.width > 50:
-                    found.append((geometry.width * geometry.height, window))
-            except Xlib.error.XError:
-                continue  # closed meanwhile
-        return [Window(self._display, window) for _, window in sorted(found, key=lambda pair: -pair[0])]
+        found = [Window(self._display, window) for window in self._root.query_tree().children]
+        return sorted((window for window in found if window.area > 0), key=lambda window: -window.area)
 
 
 class Window:
@@ -80,6 +73,16 @@ class Window:
     def size(self) -> tuple[int, int]:
         geometry = self._window.get_geometry()
         return geometry.width, geometry.height
+
+    @property
+    def area(self) -> int:
+        """In square pixels; 0 if it is not to be seen, closed, or too small for a user."""
+        try:
+            width, height = self.size
+            seen = self._window.get_attributes().map_state == X.IsViewable
+        except Xlib.error.XError:
+            return 0
+        return width * height if seen and width > 50 else 0
 
     @property
     def title(self) -> str:

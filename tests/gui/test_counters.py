@@ -11,6 +11,6 @@ from programs import COUNTERS, Program
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-@pytest.mark.parametrize("toolkit", ["gtk4"])
+@pytest.mark.parametrize("toolkit", ["gtk4", "qt6", "tk", "old_idiom_gtk4"])
 def test_the_counter_counts_in_its_window_and_ends(start: Callable[..., Program], toolkit: str, ending: str) -> None:
     assert_it_counts_and_ends(start(sys.executable, COUNTERS / f"{toolkit}.py"), ending)
