@@ -95,16 +95,16 @@ class Program:
         return read_number(windows[0].picture()) if windows else None
 
     def numbers(self, count: int) -> list[int]:
-        """`count` numbers that were seen in the window one after the other, each another than the one before."""
+        """`count` numbers that were seen in the window one after the other, each larger than the one before."""
         seen: list[int] = []
 
-        def another_was_seen() -> bool:
+        def enough_were_seen() -> bool:
             number = self.number()
-            if number is not None and seen[-1:] != [number]:
+            if number is not None and number > max(seen, default=-1):
                 seen.append(number)
             return len(seen) == count
 
-        self._await(another_was_seen, f"{count} different numbers in the window")
+        self._await(enough_were_seen, f"{count} larger and larger numbers in the window")
         return seen
 
     def workers(self) -> list[int]:
