@@ -105,7 +105,8 @@ class Crew:
         except BaseException:
             self._state = TERMINATE
             self._handler.end()
-            self._staff.end()
+            self._staff.dismiss()
+            self._staff.join()
             raise
 
     # Calls

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import shoal
+from process_support import has_ended
 
 square_base = 0
 
@@ -334,15 +335,7 @@ def test_workers_never_outlive_a_killed_owner(
         ended = run(str(path), method)
         assert ended.status == -9, ended
         for pid in ended.out.split():
-            eventually(lambda pid=pid: is_gone(int(pid)), f"the end of worker {pid} ({method})")
-
-
-def is_gone(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat") as stat:
-            return stat.read().rpartition(")")[2].split()[0] == "Z"  # nobody may be there to reap it
-    except OSError:
-        return True
+            eventually(lambda pid=pid: has_ended(int(pid)), f"the end of worker {pid} ({method})")
 
 
 def test_a_program_may_end_without_ending_its_pool(run: Callable[..., Any], program: Any) -> None:
