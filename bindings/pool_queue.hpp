@@ -149,8 +149,11 @@ class pool_queue {
   int bell = -1;             ///< an eventfd that the supervisor waits for
   bool watching = false;     ///< it will see that somebody receives
   nanobind::object refusal;  ///< if there is one, what jobs that begin from now on fail with
-  nanobind::object crew;     ///< is told: _called_back(job), _retry(job, index, error), _sendable(function),
-                             ///< _by_value(object, error)
+
+  /// A weak reference to who is told: _called_back(job), _retry(job, index, error), _sendable(function),
+  /// _by_value(object, error). It has this queue, and lives as long as any job.
+  nanobind::object weak_crew;
+  [[nodiscard]] nanobind::object crew() const { return weak_crew(); }
 
   // The worker.
 
