@@ -246,7 +246,7 @@ void pool_queue::deliver(arrival& from, const outcome& received) {
       forget(received.ticket);
       break;
     case outcome::kind::worker_lost:
-      if (received.slot + 1 == queue_.slots()) {
+      if (received.slot + 1 == queue_.slot_count()) {
         woken_ = true;
       } else {
         --notices_;
@@ -476,7 +476,7 @@ void pool_queue::wake() {
   tell_followers();
   if (receiver_ != 0) {
     const released_gil released;
-    queue_.lost(queue_.slots() - 1);
+    queue_.lost(queue_.slot_count() - 1);
   }
 }
 
@@ -491,7 +491,7 @@ work_queue::called_off pool_queue::call_off(std::uint64_t ticket) {
 
 std::vector<std::size_t> pool_queue::condemned() const {
   std::vector<std::size_t> slots;
-  for (std::size_t slot = 0; slot + 1 < queue_.slots(); ++slot) {
+  for (std::size_t slot = 0; slot + 1 < queue_.slot_count(); ++slot) {
     if (queue_.account(slot).condemned) {
       slots.push_back(slot);
     }
