@@ -9,6 +9,7 @@ from cpp_cases import cpp_cases
 from measuring import Case
 from python_cases import python_cases
 from waiting_cases import waiting_cases
+from wakeup_cases import wakeup_cases
 
 
 def all_cases(cpp_folder: Path) -> Iterator[Case]:
@@ -16,3 +17,4 @@ def all_cases(cpp_folder: Path) -> Iterator[Case]:
     yield from python_cases()
     yield from cpp_cases(cpp_folder)
     yield from waiting_cases(cpp_folder)
+    yield from wakeup_cases(cpp_folder)

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "bind.hpp"
+#include "plain_method.hpp"
 #include "pool_queue.hpp"
 
 namespace nb = nanobind;
@@ -99,8 +100,8 @@ void bind_work_queue(nb::module_& module) {
           nb::arg("job"), nb::arg("kind"), nb::arg("function").none(), nb::arg("items"), nb::arg("at_once"))
       .def(
           "wait_for",
-          [](pool_queue& self, nb::handle job, std::optional<double> timeout) {
-            self.wait_for(job, deadline_of(timeout));
+          [](pool_queue& self, nb::handle job, nb::handle timeout) {
+            self.wait_for(job, waiting_deadline(nullptr, timeout.ptr()));
           },
           nb::arg("job"), nb::arg("timeout").none())
       .def("receive_unattended", &pool_queue::receive_unattended)
@@ -137,7 +138,7 @@ void bind_work_queue(nb::module_& module) {
       .def_prop_rw(
           "refusal", [](const pool_queue& self) { return self.refusal.is_valid() ? self.refusal : nb::none(); },
           [](pool_queue& self, nb::object error) { self.refusal = std::move(error); }, nb::arg().none())
-      .def_rw("crew", &pool_queue::crew, nb::arg().none());
+      .def_rw("weak_crew", &pool_queue::weak_crew);
 }
 
 }  // namespace shoal::python

@@ -4,8 +4,8 @@ Ends with one line that says what passed, or what did not, and how long it took.
 
     scripts/test.py [--only PART]... [--python VERSION]... [--all-conformance]
 
-The parts are cpp, package, python, conformance and install; each needs what those before it built. Only for work on one
-of them. With --all-conformance, CPython's own tests run with every start method, not only the part that is quick.
+The parts are cpp, package, python, gui, conformance and install; each needs what those before it built. Only for work
+on one of them. With --all-conformance, CPython's own tests run with every start method, not only the part that is quick.
 """
 
 import argparse
@@ -27,6 +27,9 @@ BUILD = ROOT / "build"
 DIST = BUILD / "dist"
 ENVIRONMENTS = BUILD / "environments"
 RESULTS = BUILD / "test-results"
+
+# What Debian's packages of GTK, Qt and Tk have bindings for.
+DEBIAN_PYTHON = Path("/usr/bin/python3")
 
 # A step that takes longer hangs, in a way that the limits of single tests did not catch.
 STEP_LIMIT = 15 * 60
@@ -159,6 +162,37 @@ def test_python(session, found):
         session.passed.append(f"Python {in_words(*counts)} in each of CPython {' '.join(versions)}")
 
 
+def test_gui(session, chosen):
+    version = subprocess.check_output(
+        [DEBIAN_PYTHON, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], text=True
+    ).strip()
+    if version not in chosen:
+        print(f"== User interfaces skipped: they need CPython {version}, which was not chosen", flush=True)
+        return
+    environment = ENVIRONMENTS / "gui"
+    shutil.rmtree(environment, ignore_errors=True)
+    failures_before = len(session.failed)
+    with session.step(f"User interfaces: environment of {DEBIAN_PYTHON} with the wheel"):
+        run(DEBIAN_PYTHON, "-m", "venv", "--without-pip", "--system-site-packages", environment)
+        # Without a wheel this fails, and says so.
+        wheel = DIST / f"shoal-*-cp{version.replace('.', '')}-*.whl"
+        wheels = list(DIST.glob(wheel.name)) or [wheel]
+        pip(environment / "bin/python", "install", *wheels, "-r", ROOT / "requirements/gui.txt")
+    if len(session.failed) > failures_before:
+        return
+    counts = session.tests(
+        "User interfaces: tests",
+        "gui",
+        environment / "bin/pytest",
+        *("-c", ROOT / "pyproject.toml", "-p", "no:cacheprovider", "-q"),
+        f"--junit-xml={RESULTS / 'gui.xml'}",
+        ROOT / "tests/gui",
+        cwd=environment,
+    )
+    if counts:
+        session.passed.append(f"user interfaces {in_words(*counts)}")
+
+
 def test_conformance(session, found, every_start_method):
     pythons = [f"--python={version}={environment / 'bin/python'}" for version, environment in environments(found)]
     if not pythons:
@@ -189,7 +223,8 @@ def test_install(session):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", action="append", choices=["cpp", "package", "python", "conformance", "install"])
+    parts = ["cpp", "package", "python", "gui", "conformance", "install"]
+    parser.add_argument("--only", action="append", choices=parts)
     parser.add_argument("--python", action="append", choices=interpreters.SUPPORTED)
     parser.add_argument("--all-conformance", action="store_true")
     options = parser.parse_args()
@@ -207,6 +242,7 @@ def main():
         "cpp": lambda: test_cpp(session),
         "package": lambda: build_packages(session, found),
         "python": lambda: test_python(session, found),
+        "gui": lambda: test_gui(session, options.python or interpreters.SUPPORTED),
         "conformance": lambda: test_conformance(session, found, options.all_conformance),
         "install": lambda: test_install(session),
     }

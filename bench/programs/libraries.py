@@ -9,6 +9,11 @@ from typing import Any, NoReturn
 NOT_AVAILABLE = 77  # as in measuring.py
 
 
+def needs(what: str) -> NoReturn:
+    print(f"needs {what}", file=sys.stderr)
+    sys.exit(NOT_AVAILABLE)
+
+
 def not_available(name: str) -> NoReturn:
     print(f"{name} is not installed for {sys.executable}", file=sys.stderr)
     sys.exit(NOT_AVAILABLE)

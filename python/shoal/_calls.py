@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sized
 
 from shoal import _progress
+from shoal._checks import seconds, whole_number
 from shoal._feeding import Feeder
 from shoal._results import ApplyResult, IMapIterator, MapResult
 from shoal._retries import Retries
@@ -34,8 +35,8 @@ class Limits:
     __slots__ = ("retries", "retry_on", "timeout")
 
     def __init__(self, timeout: float | None, retries: int | None, retry_on: Errors | None) -> None:
-        if timeout is not None and not timeout > 0:
-            raise ValueError(f"timeout is {timeout!r}, expected a number of seconds above 0, or None")
+        if timeout is not None:
+            seconds("timeout", timeout)
         if retries is not None and (not isinstance(retries, int) or retries < 0):
             raise ValueError(f"retries is {retries!r}, expected a number from 0 on")
         if retry_on is not None:
@@ -107,8 +108,8 @@ def map_(
     items: Sequence[Any] = iterable if as_it_is else list(iterable)  # type: ignore[assignment]
     if chunksize is None:
         chunksize = 1 if limits.any else max(1, -(-len(items) // (pool._processes * 4)))
-    elif chunksize < 1:
-        raise ValueError(f"Chunksize must be 1+, not {chunksize}")
+    else:
+        chunksize = checked_chunksize(chunksize)
     result: MapResult[Any] = MapResult(pool, method, func, callback, error_callback, chunksize, len(items))
     if progress:
         result._progress = _progress.start(len(items), f"{method}({result._func_name})")
@@ -135,9 +136,8 @@ def imap(
     buffersize: int | None,
 ) -> IMapIterator[Any]:
     """Submit the first tasks; the others follow as results are taken."""
-    if chunksize < 1:
-        raise ValueError(f"Chunksize must be 1+, not {chunksize}")
-    if buffersize is not None and buffersize < 1:
+    chunksize = checked_chunksize(chunksize)
+    if buffersize is not None and whole_number("buffersize", buffersize) < 1:
         raise ValueError(f"buffersize must be 1+, not {buffersize}")
     blocking = type(iterable) not in _CONTAINERS
     ahead = buffersize or max(_AHEAD if blocking else _AHEAD_IN_CONTAINER, 8 * pool._processes)
@@ -174,8 +174,16 @@ def _feed(
         _set_limits(job, limits, kind, func)
         if job._retries is not None:
             items = job._retries.remembering(items, chunksize, lambda: pool._crew.tasks_in_flight(job))
-    job._feeder = Feeder(pool._crew, job, kind, func, items, blocking)
-    job._feeder.start()
+    job._feeder = Feeder(pool._crew, kind, func, items, blocking)
+    job._feeder.start(job)
+
+
+def checked_chunksize(chunksize: int) -> int:
+    """It as an int. Raises TypeError and ValueError if it is no number of items."""
+    chunksize = whole_number("chunksize", chunksize)
+    if chunksize < 1:
+        raise ValueError(f"Chunksize must be 1+, not {chunksize}")
+    return chunksize
 
 
 def _raising(error: Exception) -> Iterator[Any]:

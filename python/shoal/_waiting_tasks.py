@@ -30,13 +30,17 @@ _WAITING = "_waiting_tasks"
 class _Waiters:
     """The tasks of one event loop that wait for one descriptor.
 
-    They share it, since a loop calls one function for each descriptor. It is watched while any of them is asleep. At
-    most one is woken for one item; how many items there are is looked at anew each time the loop finds the descriptor
-    readable, so that a wake-up which a cancelled task did not use goes to another one.
+    They share it, since a loop calls one function for each descriptor. It is watched while any of them is asleep, and
+    until the one that was woken last has run. At most one is woken for one item; how many items there are is looked at
+    anew each time the loop finds the descriptor readable, so that a wake-up which a cancelled task did not use goes to
+    another one.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, descriptor: int, available: Callable[[], int]) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, shared: object, descriptor: int, available: Callable[[], int]
+    ) -> None:
         self._loop = loop
+        self._shared = shared  # its descriptor must not become another's while it is watched
         self._descriptor = descriptor
         self._available = available
         self._process = os.getpid()
@@ -61,7 +65,7 @@ class _Waiters:
             else:
                 with contextlib.suppress(ValueError):
                     self._asleep.remove(turn)
-            self._watch()
+                self._watch()
 
     def _watch(self) -> None:
         wanted = bool(self._asleep)
@@ -88,7 +92,9 @@ class _Waiters:
                 turn.set_result(None)
                 self._woken += 1
                 wanted -= 1
-        self._watch()
+        if not self._asleep:
+            # After those who were woken: what they wait for must not wait for this. And most wait for the next at once.
+            self._loop.call_soon(self._watch)
 
 
 def _waiters_for(shared: Any, kind: object, descriptor: Callable[[], int], available: Callable[[], int]) -> _Waiters:
@@ -96,7 +102,7 @@ def _waiters_for(shared: Any, kind: object, descriptor: Callable[[], int], avail
     waiting: WeakValueDictionary[Any, _Waiters] = shared.__dict__.setdefault(_WAITING, WeakValueDictionary())
     waiters = waiting.get((loop, kind))
     if waiters is None:
-        waiters = waiting[loop, kind] = _Waiters(loop, descriptor(), available)
+        waiters = waiting[loop, kind] = _Waiters(loop, shared, descriptor(), available)
     return waiters
 
 
@@ -108,15 +114,19 @@ async def attempt_until_done(
     available: Callable[[], int],
 ) -> R:
     """What `attempt()` returns, made anew whenever `descriptor()` polls readable as long as it raises `not_yet`."""
-    with contextlib.suppress(not_yet):
+    # Not contextlib.suppress, which takes as long as the attempt.
+    try:
         return attempt()
+    except not_yet:
+        pass
     waiters = _waiters_for(queue, not_yet, descriptor, available)
     in_front = False
     while True:
         await waiters.sleep(in_front)
-        with contextlib.suppress(not_yet):
+        try:
             return attempt()
-        in_front = True
+        except not_yet:
+            in_front = True
 
 
 async def until_set(event: _core.Event) -> None:

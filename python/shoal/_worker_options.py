@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 
 from shoal._functions import FunctionPickler, Portable
 from shoal._process import BaseProcess
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
 
@@ -79,8 +80,8 @@ def _cpus_of_workers(size: int, affinity: bool | Sequence[int | Iterable[int]] |
         return []
     if affinity is True:
         return [[cpu] for cpu in sorted(os.sched_getaffinity(0))]
-    if isinstance(affinity, int):
-        raise TypeError(f"cpu_affinity is {affinity}, expected True or a list with CPUs for each worker")
+    if not isinstance(affinity, Iterable) or isinstance(affinity, (str, bytes)):
+        raise TypeError(f"cpu_affinity is {affinity!r}, expected True or a list with CPUs for each worker")
     usable = os.sched_getaffinity(0)
     cpus = [[entry] if isinstance(entry, int) else sorted({int(cpu) for cpu in entry}) for entry in affinity]
     if len(cpus) != size:

@@ -12,6 +12,7 @@ import threading
 import warnings
 
 from shoal import _calls, _stdlib
+from shoal._checks import whole_number
 from shoal._crew import CLOSE, RUN, TERMINATE, Crew
 from shoal._results import ApplyResult, AsyncResult, IMapIterator, IMapUnorderedIterator, MapResult
 from shoal._worker_local import Worker, current_worker
@@ -117,6 +118,7 @@ class Pool:
     ) -> None:
         if processes is None:
             processes = getattr(os, "process_cpu_count", os.cpu_count)() or 1
+        processes = whole_number("processes", processes)
         if processes < 1:
             raise ValueError("Number of processes must be at least 1")
         options = WorkerOptions(
@@ -456,8 +458,7 @@ class Pool:
         from shoal import _pool_asyncio
 
         self._check_running()
-        if chunksize < 1:
-            raise ValueError(f"Chunksize must be 1+, not {chunksize}")
+        chunksize = _calls.checked_chunksize(chunksize)
         return _pool_asyncio.imap(self, func, iterable, chunksize, ordered, max(256, 8 * self._processes), options)
 
 

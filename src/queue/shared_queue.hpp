@@ -118,7 +118,7 @@ class shared_queue {
   void append(position& at, const outgoing_record& what, std::size_t size);
   [[nodiscard]] position make_room(const position& at, std::size_t size);
   void link(const position& from, std::uint32_t next);
-  void lower_room();
+  void lower_room_or_await_commit();
 
   [[nodiscard]] record_header& header_at(const chunk& in, std::uint64_t offset) const noexcept;
   [[nodiscard]] bool is_end_of_chunk(const position& at) const;
@@ -128,7 +128,9 @@ class shared_queue {
   void advance(const position& to, std::uint64_t records, std::atomic<std::uint64_t>* claim = nullptr);
   void take_returned(const front& taken, std::uint64_t owner);
   void look_for_dead_holders(bool is_empty);
-  bool lower_readiness();
+  bool lower_readiness(deadline until);
+  void lower_readiness_behind_last();
+  bool lower_readiness_or_await_commit();
   void lower_unless_leases_come_back();
 
   template <class MakeRoom>

@@ -92,7 +92,10 @@ shared_queue::outcome shared_queue::find_front(front& out) {
         continue;
       }
     }
-    if (!lower_readiness() && !was_closed) {
+    if (!lower_readiness_or_await_commit() && !was_closed) {
+      if (size() != 0) {
+        continue;
+      }
       // Whoever pushes now finds it raised, and an edge-triggered poller would hear nothing after having been told that
       // the queue is empty.
       ready_.raise_anew();
@@ -123,14 +126,14 @@ void shared_queue::advance(const position& to, std::uint64_t records, std::atomi
     head.chunk.store(to.chunk, std::memory_order_release);
   }
   if (ready_.may_be_raised() && count + records == pushed()) {
-    (void)lower_readiness();
+    lower_readiness_behind_last();
   }
 }
 
 void shared_queue::take_returned(const front& taken, std::uint64_t owner) {
   ledger_.take_returned(*taken.returned, owner);
   if (ready_.may_be_raised() && size() == 0) {
-    (void)lower_readiness();
+    lower_readiness_behind_last();
   }
 }
 

@@ -77,16 +77,21 @@ bool shared_queue::has_room(std::uint64_t count, std::uint64_t bytes) {
       control_->tail.popped_seen = popped();
       return control_->tail.popped_seen + control_->capacity - count;
     };
+    if (room() == 0) {
+      lower_room_or_await_commit();
+    }
     const std::uint64_t found = room();
     if (found == 0) {
-      lower_room();
       return false;
     }
     room_batching_(found, room);
   }
-  if (control_->capacity_bytes != 0 && bytes - control_->head.popped.bytes() >= control_->capacity_bytes) {
-    lower_room();
-    return false;
+  const auto has_bytes = [&] {
+    return control_->capacity_bytes == 0 || bytes - control_->head.popped.bytes() < control_->capacity_bytes;
+  };
+  if (!has_bytes()) {
+    lower_room_or_await_commit();
+    return has_bytes();
   }
   return true;
 }

@@ -1,7 +1,10 @@
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdint>
 
 #include "byte_queue_support.hpp"
@@ -100,6 +103,61 @@ TEST(ByteQueue, DescriptorWakesAPollerInAnotherProcessForEveryItem) {
     }
   }
   EXPECT_TRUE(poller.join().success());
+}
+
+/// Binds this process to the first processor that it may use.
+void stay_on_one_processor() {
+  cpu_set_t usable;
+  ASSERT_EQ(::sched_getaffinity(0, sizeof usable, &usable), 0);
+  int first = 0;
+  while (!CPU_ISSET(first, &usable)) {
+    ++first;
+  }
+  CPU_ZERO(&usable);
+  CPU_SET(first, &usable);
+  ASSERT_EQ(::sched_setaffinity(0, sizeof usable, &usable), 0);
+}
+
+long times_asleep() {
+  rusage usage{};
+  ::getrusage(RUSAGE_SELF, &usage);
+  return usage.ru_nvcsw;
+}
+
+TEST(ByteQueue, APollerThatRunsInsteadOfTheProducerWhichWokeItSleepsUntilTheItemIsThere) {
+  byte_queue queue;
+  byte_queue taken;
+  const int fd = queue.native_handle();
+  constexpr std::size_t count = 200;
+  process poller([&] {
+    stay_on_one_processor();
+    long in_vain = 0;
+    const long before = times_asleep();
+    for (std::size_t got = 0; got < count;) {
+      if (!shoal::test::becomes_readable(fd)) {
+        return 1;
+      }
+      record item;
+      if (queue.pop(item, no_waiting) == queue_status::ok) {
+        ++got;
+        push(taken, "taken");
+      } else {
+        ++in_vain;
+      }
+    }
+    return in_vain <= times_asleep() - before ? 0 : 2;
+  });
+  process producer([&] {
+    stay_on_one_processor();
+    for (std::size_t put = 1; put <= count; ++put) {
+      push(queue, "item");
+      const auto until = shoal::after(shoal::test::patience);
+      while (taken.size() < put && std::chrono::steady_clock::now() < until) {  // keeps the processor
+      }
+    }
+  });
+  EXPECT_EQ(poller.join(), shoal::exit_status::exited_with(0));
+  EXPECT_TRUE(producer.join().success());
 }
 
 TEST(ByteQueue, ReadinessLeftInDoubtByAKillIsPutRightByTheNextLook) {

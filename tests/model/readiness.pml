@@ -7,8 +7,8 @@
  *
  * Stands for
  *   src/queue/readiness.hpp      start, raise_if_polled, raise, lower
- *   src/queue/shared_queue.cpp   push_many, find_front, advance, take_returned, lease, give_back, lower_readiness, close,
- *                                start_polling, head_guard
+ *   src/queue/shared_queue.cpp   push_many, find_front, advance, take_returned, lease, give_back, lower_readiness,
+ *                                lower_readiness_or_await_commit, close, start_polling, head_guard
  *   src/queue/lease_ledger.cpp   put_back, take_returned, recover
  *
  * Mutants: -DMUTANT=1 to 6, see the places.
@@ -149,7 +149,7 @@ proctype closer(byte me) {
 /* Takes the record in front, which may be one that came back. */
 inline pop() {
   lock_head();
-  if
+  do
   :: returned != 0 ->
      assert(entry == RETURNED);
      entry = FREE_LEASE; /* COMMIT */
@@ -157,7 +157,8 @@ inline pop() {
      if
      :: state != LOWERED && pushed == popped && returned == 0 -> lower_readiness()
      :: else
-     fi
+     fi;
+     break
   :: else ->
      if
      :: pushed != popped ->
@@ -165,10 +166,17 @@ inline pop() {
         if
         :: state != LOWERED && pushed == popped -> lower_readiness()
         :: else
+        fi;
+        break
+     :: else ->
+        /* What came while it waited for the tail lock, it takes. */
+        lower_readiness();
+        if
+        :: pushed == popped && returned == 0 -> break
+        :: else
         fi
-     :: else -> lower_readiness()
      fi
-  fi;
+  od;
   unlock(head)
 }
 

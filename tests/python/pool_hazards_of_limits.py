@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pool_hazard_support import hazard, kill_self, marks, outcome, sleep_long, square, wait_until
+from process_support import has_ended
 
 
 def deaf(*_: object) -> None:
@@ -35,13 +36,6 @@ def nested_long(*_: object) -> None:
 
     with shoal.get_context("fork").Pool(2) as pool:
         pool.map(sleep_long, range(2), 1)
-
-
-def gone(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
-    except OSError:
-        return True
 
 
 @hazard("TaskTimeoutError [0, 1, 4] 16")
@@ -135,5 +129,5 @@ def worker_with_a_pool_of_its_own_killed(context: Any) -> str:
         pool._pool[0].kill()
         found = outcome(result.get)
         inner = [int(path.name.rpartition("-")[2]) for path in Path().glob("asleep-*")]
-        wait_until(lambda: all(map(gone, inner)))
+        wait_until(lambda: all(map(has_ended, inner)))
     return f"{found}, all gone"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import gc
 import itertools
 import os
@@ -326,7 +327,9 @@ def test_map_raises_for_the_chunk_that_is_lost(executor: ProcessPoolExecutor) ->
 
 def test_an_initializer_that_raises_breaks_the_executor(context: Any) -> None:
     executor = ProcessPoolExecutor(2, context, raise_in_initializer)
-    under_way = [executor.submit(square, number) for number in range(10)]
+    under_way: list[concurrent.futures.Future[int]] = []
+    with contextlib.suppress(BrokenProcessPool):  # already
+        under_way.extend(executor.submit(square, number) for number in range(10))
     for future in under_way:
         error = future.exception(PATIENCE)
         assert isinstance(error, BrokenProcessPool)

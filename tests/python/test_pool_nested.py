@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import shoal
+from process_support import has_ended
 
 told: Any = None
 
@@ -77,14 +78,6 @@ def put_in_manager(_: Any = None) -> int:
     with shoal.Manager() as manager:
         numbers = manager.list([1, 2, 3])
         return sum(numbers)
-
-
-def has_ended(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat") as stat:
-            return stat.read().rpartition(")")[2].split()[0] in "ZX"
-    except FileNotFoundError:
-        return True
 
 
 def test_three_levels_of_pools(context: Any) -> None:

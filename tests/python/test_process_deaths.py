@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import shoal
+from process_support import has_ended
 
 # Starts a process by method argv[1], a daemon if argv[2], from another thread than the main one if argv[3], and prints
 # the ids of this process, and of the one that it started.
@@ -43,14 +44,6 @@ if __name__ == "__main__":
 """
 
 
-def is_alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state not in "ZX"
-
-
 @contextmanager
 def running(path: Path, *arguments: str) -> Iterator[list[int]]:
     """The ids that the program prints. All are killed at the end."""
@@ -64,7 +57,7 @@ def running(path: Path, *arguments: str) -> Iterator[list[int]]:
         process.wait()
         process.stdout.close()
         for pid in ids[1:]:
-            if is_alive(pid):
+            if not has_ended(pid):
                 os.kill(pid, signal.SIGKILL)
 
 
@@ -74,19 +67,19 @@ def test_a_daemon_does_not_outlive_a_parent_that_is_killed(
     program: Any, eventually: Any, method: str, thread: str
 ) -> None:
     with running(program(PARENT), method, "daemon", thread) as (parent, daemon):
-        assert is_alive(daemon)
+        assert not has_ended(daemon)
         os.kill(parent, signal.SIGKILL)
-        eventually(lambda: not is_alive(daemon), "the end of the daemon")
+        eventually(lambda: has_ended(daemon), "the end of the daemon")
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_a_process_that_is_no_daemon_lives_on(program: Any, eventually: Any, method: str) -> None:
     with running(program(PARENT), method, "other", "main") as (parent, child):
         os.kill(parent, signal.SIGKILL)
-        eventually(lambda: not is_alive(parent))
+        eventually(lambda: has_ended(parent))
         # That nothing happens cannot be awaited; a daemon ends within milliseconds.
         time.sleep(0.3)
-        assert is_alive(child)
+        assert not has_ended(child)
 
 
 def test_the_fork_server_does_not_outlive_the_process_that_launched_it(program: Any, eventually: Any) -> None:
@@ -100,9 +93,9 @@ def test_the_fork_server_does_not_outlive_the_process_that_launched_it(program: 
             time.sleep(120)
     """)
     with running(path) as (parent, server):
-        assert is_alive(server)
+        assert not has_ended(server)
         os.kill(parent, signal.SIGKILL)
-        eventually(lambda: not is_alive(server), "the end of the server")
+        eventually(lambda: has_ended(server), "the end of the server")
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
@@ -124,7 +117,7 @@ def test_workers_of_a_pool_do_not_outlive_a_parent_that_is_killed(program: Any, 
     """)
     with running(path, method) as (parent, *workers):
         os.kill(parent, signal.SIGKILL)
-        eventually(lambda: not any(map(is_alive, workers)), "the end of the workers")
+        eventually(lambda: all(map(has_ended, workers)), "the end of the workers")
 
 
 CRASH = """
@@ -166,7 +159,7 @@ def test_a_child_of_a_killed_fork_server_goes_on_and_its_exit_code_is_known_or_2
     server = _forkserver._forkserver_pid
     assert server is not None
     os.kill(server, signal.SIGKILL)
-    eventually(lambda: not is_alive(server))
+    eventually(lambda: has_ended(server))
     another = context.Process()
     another.start()
     another.join()
