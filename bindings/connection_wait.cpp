@@ -144,9 +144,10 @@ PyObject* wait(PyObject* /*module*/, PyObject* const* arguments, Py_ssize_t coun
 constexpr const char* wait_doc =
     "wait($module, object_list, timeout=None)\n--\n\n"
     "Wait until an object in `object_list` is ready, and return a list of all that are, in the order given.\n\n"
-    "An object is a Process (ready once it has ended), a Queue (not empty, or shut down), an Event (set), a "
-    "Connection\n"
-    "or socket (readable), or anything else with a method `fileno()`; or a descriptor, such as Process.sentinel.\n"
+    "An object is a Process (ready once it has ended), a Queue (not empty, or shut down), an Event (set), a result "
+    "of a\n"
+    "pool (there), a Connection or socket (readable), or anything else with a method `fileno()`; or a descriptor, such\n"
+    "as Process.sentinel.\n"
     "Different kinds may be mixed. Waits at most `timeout` seconds (None: for ever; 0 or less: not at all) and "
     "returns\n"
     "an empty list if none was ready. No object hides another: whoever looks after all that are returned is fair to\n"

@@ -115,6 +115,39 @@ def test_a_queue_polls_readable_while_it_has_items(context: Any, child: Child, k
     check_levels(q, child.does(q, "put", 1), q.get)
 
 
+def take_whenever_woken(way: str, q: Any, taken: Any) -> None:
+    poller = Poller(way, q.fileno())
+    while poller.is_woken(PATIENCE):
+        try:
+            while True:
+                taken.put((way, q.get_nowait()))
+        except queue.Empty:
+            continue
+        except shoal.ShutDown:
+            break
+    taken.put((way, None))
+
+
+def test_processes_that_poll_one_queue_are_all_woken_and_lose_nothing(context: Any) -> None:
+    q, taken = context.Queue(), context.Queue()
+    pollers = [context.Process(target=take_whenever_woken, args=(way, q, taken)) for way in Poller.ways]
+    for poller in pollers:
+        poller.start()
+    items: list[int] = []
+    for number in range(300):
+        q.put(number)
+        if number % 10 == 0:  # let them fall asleep
+            items.append(taken.get(timeout=PATIENCE)[1])
+    while len(items) < 300:
+        items.append(taken.get(timeout=PATIENCE)[1])
+    assert sorted(items) == list(range(300))
+    q.shutdown()
+    for poller in pollers:
+        poller.join(PATIENCE)
+        assert poller.exitcode == 0
+    assert sorted(taken.get_many(9)) == sorted((way, None) for way in Poller.ways)
+
+
 def test_the_reader_of_a_queue_polls_as_the_queue(context: Any, child: Child) -> None:
     q = context.Queue()
     check_levels(q._reader, child.does(q, "put", 1), q.get)
