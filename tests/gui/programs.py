@@ -46,16 +46,16 @@ def exists(pid: int) -> bool:
 class Program:
     """A program that was started with a window of its own on an otherwise empty screen.
 
-    What it prints goes to files. Its worker is the one child that it has.
+    What it prints goes to files in `folder`; `settings` are for its environment.
     """
 
-    def __init__(self, screen: Screen, folder: Path, command: list[str]) -> None:
+    def __init__(self, screen: Screen, folder: Path, command: list[str], **settings: str) -> None:
         self._screen = screen
         self._files = folder / "out", folder / "err"
         with open(self._files[0], "wb") as out, open(self._files[1], "wb") as err:
             self._process = subprocess.Popen(
                 command,
-                env=environment(folder, DISPLAY=screen.name),
+                env=environment(folder, DISPLAY=screen.name, **settings),
                 cwd=folder,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
