@@ -136,7 +136,7 @@ class pool_queue {
 
   /// Whether so much is in flight that there should be no more: `most_in_flight` bytes, and two tasks for each worker.
   [[nodiscard]] bool is_full() const noexcept {
-    return bytes_in_flight_ >= most_in_flight && tasks_in_flight_ >= 2 * (queue_.slots() - 1);
+    return bytes_in_flight_ >= most_in_flight && tasks_in_flight_ >= 2 * (queue_.slot_count() - 1);
   }
   /// Waits until half of it is in flight, or `job` has ended.
   void wait_for_room(nanobind::handle job);
@@ -149,8 +149,11 @@ class pool_queue {
   int bell = -1;             ///< an eventfd that the supervisor waits for
   bool watching = false;     ///< it will see that somebody receives
   nanobind::object refusal;  ///< if there is one, what jobs that begin from now on fail with
-  nanobind::object crew;     ///< is told: _called_back(job), _retry(job, index, error), _sendable(function),
-                             ///< _by_value(object, error)
+
+  /// A weak reference to who is told: _called_back(job), _retry(job, index, error), _sendable(function),
+  /// _by_value(object, error). It has this queue, and lives as long as any job.
+  nanobind::object weak_crew;
+  [[nodiscard]] nanobind::object crew() const { return weak_crew(); }
 
   // The worker.
 
@@ -223,7 +226,7 @@ class pool_queue {
   std::atomic<std::uint32_t> room_changes_{};  // asleep on this word
   std::vector<nanobind::object> open_;
   [[nodiscard]] bool has_room() const noexcept {
-    return bytes_in_flight_ < most_in_flight / 2 || tasks_in_flight_ < 2 * (queue_.slots() - 1);
+    return bytes_in_flight_ < most_in_flight / 2 || tasks_in_flight_ < 2 * (queue_.slot_count() - 1);
   }
 
   int attending_ = 0;

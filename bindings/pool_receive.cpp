@@ -246,7 +246,7 @@ void pool_queue::deliver(arrival& from, const outcome& received) {
       forget(received.ticket);
       break;
     case outcome::kind::worker_lost:
-      if (received.slot + 1 == queue_.slots()) {
+      if (received.slot + 1 == queue_.slot_count()) {
         woken_ = true;
       } else {
         --notices_;
@@ -274,7 +274,7 @@ void pool_queue::deliver_finished(arrival& from, const outcome& received) {
   nb::object value = decode(from, received, ok);
   if (!ok && of.retries) {
     try {
-      if (nb::cast<bool>(crew.attr("_retry")(job, index, value))) {
+      if (nb::cast<bool>(crew().attr("_retry")(job, index, value))) {
         forget(received.ticket);  // not before: what it was made of is kept for tasks that have no outcome
         return;
       }
@@ -319,7 +319,7 @@ void pool_queue::tell() {
       }
     }
   };
-  tell_all(called_back_, [&](const nb::object& job) { crew.attr("_called_back")(job); });
+  tell_all(called_back_, [&](const nb::object& job) { crew().attr("_called_back")(job); });
   tell_all(progressing_, [&](const nb::object& job) { tell_progress(job); });
   tell_all(watched_, [](const nb::object& job) { job.attr("_tell")(); });
 }
@@ -371,6 +371,11 @@ void pool_queue::after_delivery(const nb::object& job, pool_job& of) {
   some_ready_ = some_ready_ || of.is_ready();
   if (!of.has_ended()) {
     return;
+  }
+  if (of.retries) {
+    // They keep the arguments.
+    nb::setattr(job, "_retries", nb::none());
+    nb::setattr(job, "_feeder", nb::none());
   }
   if (of.progress.is_valid() && !of.progress.is_none() && of.progressed == 0) {
     progressing_.push_back(job);  // to be closed
@@ -471,7 +476,7 @@ void pool_queue::wake() {
   tell_followers();
   if (receiver_ != 0) {
     const released_gil released;
-    queue_.lost(queue_.slots() - 1);
+    queue_.lost(queue_.slot_count() - 1);
   }
 }
 
@@ -486,7 +491,7 @@ work_queue::called_off pool_queue::call_off(std::uint64_t ticket) {
 
 std::vector<std::size_t> pool_queue::condemned() const {
   std::vector<std::size_t> slots;
-  for (std::size_t slot = 0; slot + 1 < queue_.slots(); ++slot) {
+  for (std::size_t slot = 0; slot + 1 < queue_.slot_count(); ++slot) {
     if (queue_.account(slot).condemned) {
       slots.push_back(slot);
     }
@@ -552,7 +557,7 @@ int pool_queue::traverse(visitproc visit, void* arg) {
       Py_VISIT(each.ptr());
     }
   }
-  Py_VISIT(crew.ptr());
+  Py_VISIT(weak_crew.ptr());
   Py_VISIT(refusal.ptr());
   Py_VISIT(last_function_.ptr());
   Py_VISIT(kept_function_.ptr());
@@ -566,7 +571,7 @@ void pool_queue::clear() {
   entries.clear();
   std::vector<nb::object> unneeded = std::exchange(unneeded_, {});
   unneeded.clear();
-  crew.reset();
+  weak_crew.reset();
   refusal.reset();
   last_function_.reset();
   kept_function_.reset();

@@ -116,7 +116,7 @@ struct pool_queue::ticketed_batch {
 /// Meant to be reused.
 class pool_queue::sent_arguments {
  public:
-  explicit sent_arguments(const nb::object& crew) : crew_(crew) {}
+  explicit sent_arguments(const pool_queue& queue) : queue_(queue) {}
 
   /// @throws nb::python_error  they cannot be pickled.
   void encode(nb::handle arguments) {
@@ -124,7 +124,7 @@ class pool_queue::sent_arguments {
     try {
       kept_ = encoded_->encode(arguments.ptr());
     } catch (nb::python_error& raised) {
-      by_value_ = crew_.attr("_by_value")(arguments, current_exception(raised));
+      by_value_ = queue_.crew().attr("_by_value")(arguments, current_exception(raised));
     }
   }
 
@@ -143,7 +143,7 @@ class pool_queue::sent_arguments {
   }
 
  private:
-  const nb::object& crew_;
+  const pool_queue& queue_;
   lent<encoded_object> encoded_;
   nb::object kept_;
   nb::object by_value_;
@@ -153,7 +153,7 @@ sent_function pool_queue::function_to_send(nb::handle function) {
   if (last_function_.is(function)) {
     return {last_function_bytes_, true};
   }
-  const nb::object sendable = crew.attr("_sendable")(function);
+  const nb::object sendable = crew().attr("_sendable")(function);
   try {
     const pickled made = pickler::instance().dump(sendable.ptr());
     if (PyBytes_CheckExact(made.bytes.ptr()) && !made.buffers.is_valid()) {
@@ -167,7 +167,7 @@ sent_function pool_queue::function_to_send(nb::handle function) {
     // It has large buffers: one pickle with everything in it.
     return {import_attribute("pickle", "dumps")(sendable, 5), false};
   } catch (nb::python_error& raised) {
-    return {crew.attr("_by_value")(function, current_exception(raised)), false};
+    return {crew().attr("_by_value")(function, current_exception(raised)), false};
   }
 }
 
@@ -237,7 +237,7 @@ void pool_queue::submit(const nb::object& job, std::size_t index, call_kind kind
                         nb::handle arguments) {
   pool_job& of = job_of(job);
   const sent_function sent = function_to_send(function);
-  sent_arguments sending(crew);
+  sent_arguments sending(*this);
   sending.encode(arguments);
   const task_trailer trailer = trailer_for(of, sent, kind);
   std::vector<const_bytes> parts;
@@ -303,7 +303,7 @@ submitted_items pool_queue::submit_items_alone(const nb::object& job, pool_job& 
     }
     function_error = nb::borrow(raised.value());
   }
-  sent_arguments sending(crew);
+  sent_arguments sending(*this);
   std::vector<const_bytes> parts;
   ticketed_batch batch;
   bool some_failed = false;

@@ -138,7 +138,7 @@ void bind_work_queue(nb::module_& module) {
       .def_prop_rw(
           "refusal", [](const pool_queue& self) { return self.refusal.is_valid() ? self.refusal : nb::none(); },
           [](pool_queue& self, nb::object error) { self.refusal = std::move(error); }, nb::arg().none())
-      .def_rw("crew", &pool_queue::crew, nb::arg().none());
+      .def_rw("weak_crew", &pool_queue::weak_crew);
 }
 
 }  // namespace shoal::python

@@ -98,7 +98,7 @@ class future {
   [[nodiscard]] std::future_status wait_for(std::chrono::duration<Rep, Period> timeout) const {
     return process_.wait_until(after(timeout)) ? std::future_status::ready : std::future_status::timeout;
   }
-  void wait() const { (void)process_.wait_until(forever); }
+  void wait() const { (void)process_.wait_until(deadline::max()); }
 
   /// Polls readable when the process has ended; see process::native_handle().
   [[nodiscard]] int native_handle() const noexcept { return process_.native_handle(); }

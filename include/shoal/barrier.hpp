@@ -51,7 +51,7 @@ class barrier : private detail::barrier_base {
   /// Waits until all have arrived. Interrupted by no signal.
   /// @throws shoal::error    errc::broken_barrier: it is broken, or was reset.
   /// @throws std::bad_alloc  at a thread's first wait: no memory. @throws  what the completion throws.
-  void arrive_and_wait() { (void)arrive_until(forever); }
+  void arrive_and_wait() { (void)arrive_until(deadline::max()); }
 
   /// As arrive_and_wait. If not all have arrived until then it breaks the barrier, since it cannot be there and not be
   /// there, and returns false.
@@ -63,7 +63,7 @@ class barrier : private detail::barrier_base {
   /// Arrives for the last time: the others go on without this thread from now on. @throws  as arrive_and_wait.
   void arrive_and_drop() {
     party mine(*this);
-    mine.arrive_and_drop(forever);
+    mine.arrive_and_drop(deadline::max());
     if (mine.is_last()) {
       complete(mine);
     }

@@ -164,7 +164,7 @@ class lease {
 
   /// Gives the record back to the queue now, or does nothing if the lease is not active.
   /// @return ok, or timed_out, interrupted: a process was stopped while it held a lock; the lease is still active.
-  queue_status give_back(deadline until = forever);
+  queue_status give_back(deadline until = deadline::max());
 
  private:
   friend class queue_detail::handle;
@@ -208,52 +208,56 @@ class byte_queue {
 
   /// Appends one record made of `parts`, one behind the other, waiting while the queue is full.
   /// @throws std::bad_alloc  no memory for it; the queue is as before.
-  queue_status push(encoding tag, std::span<const const_bytes> parts, deadline until = forever);
-  queue_status push(encoding tag, const_bytes bytes, deadline until = forever) { return push(tag, {&bytes, 1}, until); }
+  queue_status push(encoding tag, std::span<const const_bytes> parts, deadline until = deadline::max());
+  queue_status push(encoding tag, const_bytes bytes, deadline until = deadline::max()) {
+    return push(tag, {&bytes, 1}, until);
+  }
 
   /// Appends records, under one lock and with one wake-up for as many of them as there is room for, waiting for room
   /// for the rest. Adds to `pushed` how many of them are in the queue, however the call ends: it may be called again
   /// with the rest. @throws  as push.
-  queue_status push_many(std::span<const outgoing_record> records, std::size_t& pushed, deadline until = forever);
+  queue_status push_many(std::span<const outgoing_record> records, std::size_t& pushed,
+                         deadline until = deadline::max());
 
   /// Room for one large record, of at least one byte, to be written in place.
   /// @return ok, closed, or timed_out, interrupted, busy: a process was stopped while it pushed.
   /// @throws std::bad_alloc  no memory for it; the queue is as before.
-  queue_status reserve(reserved_record& out, std::size_t size, deadline until = forever);
+  queue_status reserve(reserved_record& out, std::size_t size, deadline until = deadline::max());
 
   /// Appends a record that was written in place, waiting while the queue is full. Unless it returns ok, `ready` is as
   /// before. @throws std::invalid_argument  `ready` is none of this queue's, or a parent's.
-  queue_status push(encoding tag, reserved_record& ready, deadline until = forever);
+  queue_status push(encoding tag, reserved_record& ready, deadline until = deadline::max());
 
   /// Takes the oldest record into `out`, waiting while the queue is empty. A queue that is closed and empty says
   /// `closed` even while records are out on lease, which may yet come back.
   /// @throws std::bad_alloc  no memory for it in this process; the record stays in the queue.
   /// @throws shoal::error    errc::corrupt_record: the segment was overwritten; the queue is of no further use.
-  queue_status pop(record& out, deadline until = forever);
+  queue_status pop(record& out, deadline until = deadline::max());
 
   /// As `pop`, and stores the record's ticket (see `pushed()`) plus one in `claim`, a word in shared memory, before the
   /// removal becomes real. So whoever reads `claim` after the death of the taker knows what it took: if `popped()` is
   /// at least the claim, the record with that ticket is gone from the queue; otherwise it is still there. Not for
   /// queues whose records are also taken on lease.
-  queue_status pop(record& out, std::atomic<std::uint64_t>& claim, deadline until = forever);
+  queue_status pop(record& out, std::atomic<std::uint64_t>& claim, deadline until = deadline::max());
 
   /// Takes up to `most` records that are there, waiting only for the first, under one lock; appends them to `out`. It
   /// may take fewer, so that no lock is held while megabytes are copied. @throws  as pop.
-  queue_status pop_many(record_batch& out, std::size_t most, deadline until = forever);
+  queue_status pop_many(record_batch& out, std::size_t most, deadline until = deadline::max());
 
   /// The same, but if a large record is in front, that one alone is taken, and stays in shared memory: after `ok`
   /// either `out` has grown or `large_one` is in place. @throws  as pop.
-  queue_status pop_many(record_batch& out, borrowed_record& large_one, std::size_t most, deadline until = forever);
+  queue_status pop_many(record_batch& out, borrowed_record& large_one, std::size_t most,
+                        deadline until = deadline::max());
 
   /// As `pop`, but a large record stays in shared memory. @throws  as pop.
-  queue_status borrow(borrowed_record& out, deadline until = forever);
+  queue_status borrow(borrowed_record& out, deadline until = deadline::max());
 
   /// As `borrow`, with a claim as in `pop`.
-  queue_status borrow(borrowed_record& out, std::atomic<std::uint64_t>& claim, deadline until = forever);
+  queue_status borrow(borrowed_record& out, std::atomic<std::uint64_t>& claim, deadline until = deadline::max());
 
   /// As `pop`, on lease. @throws  as pop; std::bad_alloc also if 65,536 leases are active (fewer where max_bytes is
   /// below 64 MiB); std::system_error if no descriptor is left, or there is no /proc.
-  queue_status pop(lease& out, deadline until = forever);
+  queue_status pop(lease& out, deadline until = deadline::max());
 
   /// Records ever pushed: the ticket of the next one. Never decreases; exact at some instant of the call.
   [[nodiscard]] std::uint64_t pushed() const noexcept;
@@ -274,13 +278,13 @@ class byte_queue {
   [[nodiscard]] bool closed() const noexcept;
 
   /// Takes all records that are there and throws them away. @return as close; `dropped` is how many.
-  queue_status clear(std::size_t& dropped, deadline until = forever);
+  queue_status clear(std::size_t& dropped, deadline until = deadline::max());
 
   /// Counts a record as worked on, for wait_until_done. @return false if all that were pushed have been counted.
   bool task_done(std::size_t count = 1) noexcept;
   [[nodiscard]] std::uint64_t unfinished() const noexcept;  ///< records pushed and not counted as done
   /// Waits until every record ever pushed was counted as done. @return ok, timed_out or interrupted.
-  queue_status wait_until_done(deadline until = forever);
+  queue_status wait_until_done(deadline until = deadline::max());
 
   /// A descriptor that polls readable (level-triggered) whenever the queue is not empty, or closed; it may also do so
   /// once for nothing. Only to be polled: its contents are the queue's. Valid as long as this handle.

@@ -51,7 +51,7 @@ class condition_variable {
   /// @throws std::bad_alloc  at a thread's first wait: no memory; the lock is held. Else as `lock` does.
   template <class Lock>
   void wait(Lock& lock) {
-    (void)wait_until_deadline(lock, forever);
+    (void)wait_until_deadline(lock, deadline::max());
   }
   template <class Lock, class Predicate>
   void wait(Lock& lock, Predicate predicate) {

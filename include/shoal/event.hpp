@@ -50,6 +50,10 @@ class event {
   }
   [[nodiscard]] bool wait_until(deadline until);
 
+  /// In programs that use Asio: ends at a moment when it is set. Defined in shoal/asio.hpp, which says more.
+  template <class CompletionToken>
+  auto async_wait(CompletionToken&& token);
+
   /// A descriptor that polls readable (level-triggered) while it is set, in whatever process and for any number of
   /// pollers. Only to be polled: its contents are the event's. Valid as long as this object.
   ///

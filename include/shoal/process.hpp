@@ -103,6 +103,10 @@ class process {
   }
   [[nodiscard]] std::optional<exit_status> join_until(deadline until);
 
+  /// In programs that use Asio: `join` that does not block. Defined in shoal/asio.hpp, which says more.
+  template <class CompletionToken>
+  auto async_join(CompletionToken&& token);
+
   [[nodiscard]] pid_t id() const noexcept;  ///< 0 if not joinable
   [[nodiscard]] std::string name() const;   ///< as in its options; empty if not joinable
   [[nodiscard]] int native_handle()

@@ -127,7 +127,7 @@ class queue {
   /// Appends a value, waiting while the queue is full.
   /// @throws shoal::error    errc::closed: the queue is closed. So do all forms of push.
   /// @throws std::bad_alloc  no memory for it; the queue is as before. So do all forms of push.
-  void push(const T& value) { push_before(value, forever); }
+  void push(const T& value) { push_before(value, deadline::max()); }
 
   /// @return false if the queue was full.
   [[nodiscard]] bool try_push(const T& value) { return push_before(value, no_waiting); }
@@ -146,7 +146,7 @@ class queue {
   /// @throws shoal::error  errc::closed, as push; the values before were appended. So do all forms of push_many.
   template <std::ranges::input_range Range>
   void push_many(Range&& values) {
-    (void)push_many_before(values, forever);
+    (void)push_many_before(values, deadline::max());
   }
   /// @return how many values, from the beginning of the range, there was room for.
   template <std::ranges::input_range Range>
@@ -164,7 +164,7 @@ class queue {
     static_assert(is_in_place,
                   "shoal::queue<T>::reserve: T must be a trivially copyable class that travels as its bytes");
     reserved_record room;
-    if (without_interruption([&](deadline limit) { return bytes_.reserve(room, sizeof(T), limit); }, forever) ==
+    if (without_interruption([&](deadline limit) { return bytes_.reserve(room, sizeof(T), limit); }, deadline::max()) ==
         queue_status::closed) {
       detail::throw_push_to_closed_queue();
     }
@@ -174,7 +174,7 @@ class queue {
   /// Appends a value that was filled in place, waiting while the queue is full.
   void push(reserved<T>&& value) {
     const auto attempt = [&](deadline limit) { return bytes_.push(encoding::raw, value.record_, limit); };
-    if (without_interruption(attempt, forever) == queue_status::closed) {
+    if (without_interruption(attempt, deadline::max()) == queue_status::closed) {
       detail::throw_push_to_closed_queue();
     }
   }
@@ -191,7 +191,7 @@ class queue {
   }
 
   /// As `pop`, but returns nothing once the queue is closed and drained: `while (auto value = queue.wait_pop())`.
-  [[nodiscard]] std::optional<T> wait_pop() { return pop_before(forever); }
+  [[nodiscard]] std::optional<T> wait_pop() { return pop_before(deadline::max()); }
 
   /// @return nothing if the queue was empty.
   [[nodiscard]] std::optional<T> try_pop() { return pop_before(no_waiting); }
@@ -208,7 +208,7 @@ class queue {
 
   /// Takes up to `most` values that are there, waiting only for the first, under one lock. Empty once the queue is
   /// closed and drained.
-  [[nodiscard]] std::vector<T> pop_many(std::size_t most) { return pop_many_before(most, forever); }
+  [[nodiscard]] std::vector<T> pop_many(std::size_t most) { return pop_many_before(most, deadline::max()); }
   /// @return nothing if the queue was empty.
   [[nodiscard]] std::vector<T> try_pop_many(std::size_t most) { return pop_many_before(most, no_waiting); }
   /// @return nothing if the queue stayed empty.
@@ -222,7 +222,7 @@ class queue {
     static_assert(is_in_place,
                   "shoal::queue<T>::borrow: T must be a trivially copyable class that travels as its bytes");
     borrowed_record taken;
-    if (without_interruption([&](deadline limit) { return bytes_.borrow(taken, limit); }, forever) !=
+    if (without_interruption([&](deadline limit) { return bytes_.borrow(taken, limit); }, deadline::max()) !=
         queue_status::ok) {
       return std::nullopt;
     }
@@ -233,7 +233,7 @@ class queue {
   }
 
   /// As `wait_pop`, on lease: the value comes back unless it is acknowledged.
-  [[nodiscard]] std::optional<leased<T>> pop_lease() { return pop_lease_before(forever); }
+  [[nodiscard]] std::optional<leased<T>> pop_lease() { return pop_lease_before(deadline::max()); }
   /// @return nothing if the queue was empty.
   [[nodiscard]] std::optional<leased<T>> try_pop_lease() { return pop_lease_before(no_waiting); }
   /// @return nothing if the queue stayed empty, or is closed and drained.
@@ -282,6 +282,12 @@ class queue {
   [[nodiscard]] bool full() const noexcept { return bytes_.full(); }
   [[nodiscard]] std::size_t leased_count() const noexcept { return bytes_.leased(); }  ///< values out on lease
   [[nodiscard]] std::size_t capacity() const noexcept { return bytes_.capacity(); }    ///< 0: unbounded
+
+  /// In programs that use Asio: `pop` and `push` that do not block. Defined in shoal/asio.hpp, which says more.
+  template <class CompletionToken>
+  auto async_pop(CompletionToken&& token);
+  template <class CompletionToken>
+  auto async_push(T value, CompletionToken&& token);
 
   /// A descriptor for poll, epoll or an event loop; see `byte_queue::native_handle`.
   [[nodiscard]] int native_handle() { return bytes_.native_handle(); }

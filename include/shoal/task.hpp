@@ -63,7 +63,7 @@ class task {
   }
 
   /// @throws std::logic_error  called by a continuation, which would keep the outcome from coming; or in a fork.
-  void wait() const { state().wait_until(forever); }
+  void wait() const { state().wait_until(deadline::max()); }
 
   /// @return ready or timeout
   template <class Rep, class Period>

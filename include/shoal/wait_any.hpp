@@ -70,13 +70,13 @@ std::vector<std::size_t> wait_any_until(const std::chrono::time_point<Clock, Dur
 template <class... Objects>
 requires detail::all_waitable<Objects...>
 [[nodiscard]] std::vector<std::size_t> wait_any(Objects&&... objects) {
-  return detail::wait_any_before(std::array<waitable, sizeof...(Objects)>{waitable(objects)...}, forever);
+  return detail::wait_any_before(std::array<waitable, sizeof...(Objects)>{waitable(objects)...}, deadline::max());
 }
 
 /// The same for a range of objects, or of `waitable` where they are of several kinds.
 template <detail::waitable_range Range>
 [[nodiscard]] std::vector<std::size_t> wait_any(Range&& objects) {
-  return detail::wait_any_before(detail::waitables_in(objects), forever);
+  return detail::wait_any_before(detail::waitables_in(objects), deadline::max());
 }
 
 /// The same; returns nothing if none was ready until then.

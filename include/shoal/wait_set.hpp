@@ -53,7 +53,7 @@ class wait_set {
   [[nodiscard]] std::size_t size() const;
 
   /// Waits until at least one object is ready; for ever if there is none. Interrupted by no signal.
-  [[nodiscard]] std::vector<id> wait() { return wait_before(forever); }
+  [[nodiscard]] std::vector<id> wait() { return wait_before(deadline::max()); }
   /// @return nothing if none was ready until then.
   template <class Clock, class Duration>
   [[nodiscard]] std::vector<id> wait_until(const std::chrono::time_point<Clock, Duration>& until) {

@@ -103,7 +103,7 @@ class work_queue {
  public:
   /// @throws std::invalid_argument  no slots, or more than 65536.
   /// @throws std::system_error      no descriptor, memory or address space left.
-  explicit work_queue(std::size_t slots, const std::string& label = {});
+  explicit work_queue(std::size_t slot_count, const std::string& label = {});
 
   /// For a worker: joins the work_queue behind descriptors that were inherited or received; they are duplicated, not
   /// consumed.
@@ -117,7 +117,7 @@ class work_queue {
   work_queue& operator=(const work_queue&) = delete;
   ~work_queue();
 
-  [[nodiscard]] std::size_t slots() const noexcept;
+  [[nodiscard]] std::size_t slot_count() const noexcept;
   [[nodiscard]] work_queue_descriptors descriptors() const;  ///< @throws std::system_error  no descriptor left
 
   // The owner.
@@ -133,7 +133,8 @@ class work_queue {
   /// @return ok; or timed_out, interrupted, busy as byte_queue::push: a worker was stopped where a lock is needed.
   /// @throws shoal::error    errc::closed.
   /// @throws std::bad_alloc  no memory for the next.
-  queue_status submit_many(std::span<const outgoing_record> tasks, std::size_t& submitted, deadline until = forever);
+  queue_status submit_many(std::span<const outgoing_record> tasks, std::size_t& submitted,
+                           deadline until = deadline::max());
 
   /// The ticket of the next task, while no thread is in submit or submit_many.
   [[nodiscard]] std::uint64_t next_ticket() const noexcept;
@@ -143,7 +144,7 @@ class work_queue {
   /// already, as when a task has forked and both processes finish it, is left out.
   /// @throws std::bad_alloc  no memory for it in this process; it stays there.
   /// @throws shoal::error    errc::corrupt_record: the shared memory was overwritten, which is the end of this object.
-  queue_status next(outcome_batch& out, std::size_t most, deadline until = forever);
+  queue_status next(outcome_batch& out, std::size_t most, deadline until = deadline::max());
 
   /// Says that the worker in `slot` has ended; it must have. Call it once for each worker.
   /// @throws std::out_of_range  no such slot.
@@ -189,7 +190,7 @@ class work_queue {
   /// @return closed: there are no more and there will be none.
   /// @throws std::out_of_range  no such slot.
   /// @throws std::bad_alloc     no memory for it in this process; the task stays for others.
-  queue_status take(std::size_t slot, taken_task& out, deadline until = forever);
+  queue_status take(std::size_t slot, taken_task& out, deadline until = deadline::max());
 
   /// Tells the owner when the task taken last was begun: now.
   void tell_begin(std::size_t slot);

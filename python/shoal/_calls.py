@@ -174,8 +174,8 @@ def _feed(
         _set_limits(job, limits, kind, func)
         if job._retries is not None:
             items = job._retries.remembering(items, chunksize, lambda: pool._crew.tasks_in_flight(job))
-    job._feeder = Feeder(pool._crew, job, kind, func, items, blocking)
-    job._feeder.start()
+    job._feeder = Feeder(pool._crew, kind, func, items, blocking)
+    job._feeder.start(job)
 
 
 def checked_chunksize(chunksize: int) -> int:

@@ -439,8 +439,8 @@ class WorkQueue:
 
     def __init__(self, slots: int, *, descriptors: tuple[int, ...] | None = None) -> None:
         """Make one for workers 0 to slots-2, or attach to one (then `slots` does not matter)."""
-    crew: Any
-    """Owner: what is told of all that has to be decided, by methods whose names begin with an underscore."""
+    weak_crew: Callable[[], Any]
+    """Owner: a weak reference to what decides, by methods whose names begin with an underscore, whatever has to be."""
 
     def submit(self, job: PoolJob, index: int, kind: int, function: Any, arguments: Any) -> None:
         """Owner: send task `index` of a job unless it has ended. Raises what pickling raises; then nothing was sent."""

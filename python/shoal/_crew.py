@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+import weakref
 
 from shoal import _core, _stdlib
 from shoal._exit_codes import how_it_ended
@@ -82,7 +83,7 @@ class Crew:
         self._options = options
         self._functions = FunctionPickler(context.get_start_method())
         self._work = WorkQueue(size + 1)  # the last slot belongs to no worker: its "death" only wakes a receiver
-        self._work.crew = self
+        self._work.weak_crew = weakref.ref(self)
         self._handler = ResultHandler(self._work, self._cannot_go_on)
         self._staff = Staff(context, make_process, size, options, self._work)
         self._stillborn = 0

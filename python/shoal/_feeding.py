@@ -18,42 +18,42 @@ _ALL, _FOR_NOW, _FULL, _ELSEWHERE = range(4)
 
 
 class Feeder:
-    """Makes tasks of what `items` yields, as long as the job has room for their results.
+    """Makes tasks of what `items` yields, as long as the job they are of has room for their results.
 
     Iterators over built-in containers yield at once, so whoever wants the results makes the tasks. Others may block, or
     run any code: of a `blocking` one a thread does. What is made and where it stopped is known to the native side, so
     that a signal handler may raise between any two steps here: whoever waits for results next goes on.
+
+    The job has it, and it is given the job with each call, lest the two keep each other, and large results, in memory.
     """
 
     def __init__(
         self,
         crew: Crew,
-        job: MapResult[Any] | IMapIterator[Any],
         kind: int,
         func: Callable[..., Any],
         items: Iterator[Any],
         blocking: bool,
     ) -> None:
         self._crew = crew
-        self._job = job
         self._kind = kind
         self._func = func
         self._items = items
         self._blocking = blocking
         self._orders: SimpleQueue[None] = SimpleQueue()  # for threads, to look for room
 
-    def start(self) -> None:
+    def start(self, job: MapResult[Any] | IMapIterator[Any]) -> None:
         """Make the first tasks, or have a thread do so."""
         self._crew.expect()
         if self._blocking:
-            self._start_thread()
+            self._start_thread(job)
         else:
-            self.go_on()
+            self.go_on(job)
 
-    def go_on(self) -> None:
+    def go_on(self, job: MapResult[Any] | IMapIterator[Any]) -> None:
         """There may be room for more."""
-        if not self._blocking and self._feed(at_once=False) == _FULL:
-            self._start_thread()
+        if not self._blocking and self._feed(job, at_once=False) == _FULL:
+            self._start_thread(job)
         if self._orders.empty():
             self._orders.put(None)
 
@@ -61,17 +61,17 @@ class Feeder:
         """The job has ended."""
         self._orders.put(None)
 
-    def _feed(self, at_once: bool) -> int:
-        return self._crew.submit_items(self._job, self._kind, self._func, self._items, at_once)
+    def _feed(self, job: MapResult[Any] | IMapIterator[Any], at_once: bool) -> int:
+        return self._crew.submit_items(job, self._kind, self._func, self._items, at_once)
 
-    def _start_thread(self) -> None:
+    def _start_thread(self, job: MapResult[Any] | IMapIterator[Any]) -> None:
         # Not one of threading's, whose start() does not bear a signal handler that raises. There may be several, of
         # which one makes tasks at a time.
-        start_new_thread(self._run, ())
+        start_new_thread(self._run, (job,))
 
-    def _run(self) -> None:
-        while (why := self._feed(at_once=True)) != _ALL:
+    def _run(self, job: MapResult[Any] | IMapIterator[Any]) -> None:
+        while (why := self._feed(job, at_once=True)) != _ALL:
             if why == _FULL:
-                self._crew.wait_for_room(self._job)
+                self._crew.wait_for_room(job)
             else:
                 self._orders.get()

@@ -27,13 +27,12 @@ class ResultHandler:
 
     def __init__(self, work: WorkQueue, failed: Callable[[str, BaseException], None]) -> None:
         self._work = work
-        self._failed = failed
         self._orders: SimpleQueue[bool] = SimpleQueue()  # to look for something to do
         self._called_back: SimpleQueue[ApplyResult[Any]] = SimpleQueue()
         self._asleep = True
         self._ending = False
         self._ended = False
-        self.thread = threading.Thread(target=self._run, name="PoolResultHandler", daemon=True)
+        self.thread = threading.Thread(target=self._run, args=(failed,), name="PoolResultHandler", daemon=True)
 
     @property
     def is_asleep(self) -> bool:
@@ -58,11 +57,11 @@ class ResultHandler:
         if self._ended:
             self._call_back_all()
 
-    def _run(self) -> None:
+    def _run(self, failed: Callable[[str, BaseException], None]) -> None:
         try:
             self._serve()
         except BaseException as error:
-            self._failed("result handler", error)
+            failed("result handler", error)
         self._ended = True
         self._call_back_all()
 

@@ -245,7 +245,7 @@ class IMapIterator(_core.PoolResults, Job, Generic[R_co]):
 
     def _consumed(self) -> None:
         if self._feeder is not None:
-            self._feeder.go_on()
+            self._feeder.go_on(self)
 
 
 class IMapUnorderedIterator(IMapIterator[R_co]):

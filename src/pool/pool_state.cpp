@@ -311,7 +311,7 @@ deadline pool::impl::end_overdue_tasks() {
     }
     const deadline now = steady_clock::now();
     next = later_by(timeouts_.begin()->first, now);  // of a task that begins now
-    for (std::size_t slot = 0; slot < work_.slots(); ++slot) {
+    for (std::size_t slot = 0; slot < work_.slot_count(); ++slot) {
       next = std::min(next, end_if_overdue_locked(slot, now, overdue));
     }
     looks_at_ = next;

@@ -62,7 +62,7 @@ supervisor::supervisor(work_queue& work, const pool_options& options, other_duty
       options_(options),
       method_(options.method.value_or(get_start_method())),
       duty_(std::move(duty)),
-      slots_(work.slots()) {
+      slots_(work.slot_count()) {
   ::pthread_sigmask(SIG_SETMASK, nullptr, &signal_mask_);
   try {
     for (std::size_t i = 0; i < slots_.size(); ++i) {

@@ -312,7 +312,8 @@ class work_queue::impl {
   ticket_window unsettled_;
 };
 
-work_queue::work_queue(std::size_t slots, const std::string& label) : impl_(std::make_unique<impl>(slots, label)) {}
+work_queue::work_queue(std::size_t slot_count, const std::string& label)
+    : impl_(std::make_unique<impl>(slot_count, label)) {}
 work_queue::work_queue(std::unique_ptr<impl> state) noexcept : impl_(std::move(state)) {}
 work_queue::work_queue(work_queue&&) noexcept = default;
 work_queue& work_queue::operator=(work_queue&&) noexcept = default;
@@ -322,7 +323,7 @@ work_queue work_queue::attach(const work_queue_descriptors& descriptors) {
   return work_queue(std::make_unique<impl>(descriptors));
 }
 
-std::size_t work_queue::slots() const noexcept { return impl_->slots().count(); }
+std::size_t work_queue::slot_count() const noexcept { return impl_->slots().count(); }
 
 work_queue_descriptors work_queue::descriptors() const {
   return {impl_->tasks().descriptors(), impl_->results().descriptors(), impl_->slots().descriptor()};

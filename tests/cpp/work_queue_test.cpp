@@ -137,7 +137,7 @@ TEST(WorkQueue, WorkerInAnotherProcessAttachesByDescriptors) {
   process worker([&] {
     work_queue attached = work_queue::attach(work.descriptors());
     taken_task taken;
-    if (attached.slots() != 2 || attached.take(1, taken, shoal::after(patience)) != queue_status::ok) {
+    if (attached.slot_count() != 2 || attached.take(1, taken, shoal::after(patience)) != queue_status::ok) {
       return 1;
     }
     attached.finish(1, taken.ticket(), encoding::raw, bytes(text(taken.bytes()) + " pong"));

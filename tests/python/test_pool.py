@@ -351,3 +351,35 @@ def test_a_program_may_end_without_ending_its_pool(run: Callable[..., Any], prog
     ended = run("-W", "ignore::ResourceWarning", str(path))
     assert (ended.status, ended.out) == (0, "[1, 2]\n"), ended
     assert time.monotonic() - started < 30
+
+
+def test_daemon_threads_that_wait_when_the_program_ends_say_nothing(run: Callable[..., Any], program: Any) -> None:
+    path = program("""
+        import threading, time
+        import shoal
+
+        def sleep_long(number):
+            time.sleep(3600)
+
+        def use_for_ever(call):
+            while True:
+                call()
+
+        if __name__ == "__main__":
+            pool = shoal.Pool(2)
+            blocked = shoal.Pool(1)
+            calls = [
+                lambda: pool.map(abs, range(50), 1),
+                lambda: list(pool.imap(abs, range(50))),
+                lambda: pool.apply(abs, (1,)),
+                lambda: blocked.map(sleep_long, [1]),
+                lambda: next(blocked.imap(sleep_long, [1])),
+                lambda: blocked.apply_async(sleep_long, (1,)).get(),
+            ]
+            for call in calls:
+                threading.Thread(target=use_for_ever, args=(call,), daemon=True).start()
+            pool.apply(time.sleep, (0.1,))
+    """)
+    for _ in range(5):
+        ended = run("-W", "ignore", str(path))
+        assert (ended.status, ended.out, ended.err) == (0, "", ""), ended

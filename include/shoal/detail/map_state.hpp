@@ -26,7 +26,7 @@ class chunks_state : public task_core, public std::enable_shared_from_this<chunk
   /// So many chunks were submitted, and no more will be. @return when each has its outcome.
   void wait_for(std::size_t chunks) {
     if (outstanding_.fetch_add(static_cast<std::ptrdiff_t>(chunks)) + static_cast<std::ptrdiff_t>(chunks) != 0) {
-      wait_until(forever);
+      wait_until(deadline::max());
     }
   }
 

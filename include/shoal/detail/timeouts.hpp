@@ -19,7 +19,7 @@ deadline deadline_of(const std::chrono::time_point<Clock, Duration>& until) {
     const auto now = Clock::now();
     const seconds left = seconds(until.time_since_epoch()) - seconds(now.time_since_epoch());
     if (left > std::chrono::hours(24 * 365 * 100)) {
-      return forever;
+      return deadline::max();
     }
     if (left < -std::chrono::hours(1)) {
       return no_waiting;
