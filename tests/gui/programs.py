@@ -24,6 +24,7 @@ def environment(home: Path, **others: str) -> dict[str, str]:
         "HOME": str(home),
         "XDG_RUNTIME_DIR": str(home),
         "LANG": "C.UTF-8",
+        "PYTHONDONTWRITEBYTECODE": "1",
         # Toolkits draw into the X server, without a graphics card, and look for no service of a desktop.
         "GDK_BACKEND": "x11",
         "GSK_RENDERER": "cairo",
