@@ -21,8 +21,8 @@
 
 namespace {
 
+using namespace asio::experimental::awaitable_operators;
 using asio::use_awaitable;
-using asio::experimental::awaitable_operators::operator||;
 
 /// What the worker does: push a number a hundred times a second, until a command comes.
 void count(shoal::queue<int>& numbers, shoal::queue<std::string>& commands) {

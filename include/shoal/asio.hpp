@@ -120,7 +120,7 @@ class asio_operation {
     } catch (...) {
       failure = std::current_exception();
     }
-    watch_.reset();
+    const std::unique_ptr<asio_watch> ends_later = std::move(watch_);  // its system calls need not be waited for
     attempt_.complete(self, std::move(failure));
   }
 
