@@ -117,14 +117,11 @@ def test_a_queue_polls_readable_while_it_has_items(context: Any, child: Child, k
 
 def take_whenever_woken(way: str, q: Any, taken: Any) -> None:
     poller = Poller(way, q.fileno())
-    while poller.is_woken(PATIENCE):
-        try:
-            while True:
-                taken.put((way, q.get_nowait()))
-        except queue.Empty:
-            continue
-        except shoal.ShutDown:
-            break
+    with contextlib.suppress(shoal.ShutDown):
+        while poller.is_woken(PATIENCE):
+            with contextlib.suppress(queue.Empty):
+                while True:
+                    taken.put((way, q.get_nowait()))
     taken.put((way, None))
 
 
