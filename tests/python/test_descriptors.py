@@ -117,14 +117,11 @@ def test_a_queue_polls_readable_while_it_has_items(context: Any, child: Child, k
 
 def take_whenever_woken(way: str, q: Any, taken: Any) -> None:
     poller = Poller(way, q.fileno())
-    while poller.is_woken(PATIENCE):
-        try:
-            while True:
-                taken.put((way, q.get_nowait()))
-        except queue.Empty:
-            continue
-        except shoal.ShutDown:
-            break
+    with contextlib.suppress(shoal.ShutDown):
+        while poller.is_woken(PATIENCE):
+            with contextlib.suppress(queue.Empty):
+                while True:
+                    taken.put((way, q.get_nowait()))
     taken.put((way, None))
 
 
@@ -284,6 +281,28 @@ def test_however_a_call_ends_its_descriptor_polls_readable(pool: Any, begun: Any
     assert wait([call], 0) == []
     assert begun.acquire(timeout=PATIENCE)
     check_levels(call, ends[end], lambda: None, times=1)
+
+
+def test_a_fork_neither_has_the_descriptor_of_a_result_nor_disturbs_it(pool: Any, go_on: Any) -> None:
+    results = pool.imap(answer, [1, 2])
+    unpolled = pool.apply_async(answer, [3])
+    assert wait([results], 0) == []
+    go_on.release()
+    assert wait([results], PATIENCE) == [results]
+    child = shoal.get_context("fork").Process(target=refuse_to_poll, args=(results, unpolled))
+    child.start()
+    child.join(PATIENCE)
+    assert child.exitcode == 0
+    assert wait([results], 0) == [results]
+    assert next(results) == 1
+    assert wait([results], 0) == []
+
+
+def refuse_to_poll(results: Any, unpolled: Any) -> None:
+    assert next(results) == 1  # the child's copy
+    for one in (results, unpolled):
+        with pytest.raises(RuntimeError, match="another process"):
+            one.fileno()
 
 
 def test_the_descriptor_of_a_result_is_made_when_asked_for_and_closed_with_it(

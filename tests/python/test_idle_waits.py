@@ -1,4 +1,4 @@
-"""Whoever waits costs nothing meanwhile: no thread is created for it, no timer runs, no thread of the process wakes up."""
+"""Whoever waits costs nothing meanwhile: no thread is created, no timer runs, no thread of the process wakes up."""
 
 from __future__ import annotations
 
