@@ -1,6 +1,6 @@
 #pragma once
 
-// For programs that have Asio: not included by any other header.
+// For programs that have Asio, the standalone one (tested with 1.22): not included by any other header.
 //
 //     asio::awaitable<void> serve(shoal::queue<int>& requests, shoal::queue<int>& answers) {
 //       for (;;) {
