@@ -80,7 +80,9 @@ class eventfd_channel final : public channel {
   std::atomic<std::int64_t>& value_ = make_shared<std::atomic<std::int64_t>>();
 };
 
-/// An event loop: its handlers are called in this process while a descriptor is readable.
+using handler = std::function<void(std::int64_t)>;
+
+/// An event loop, which takes what comes without being asked.
 class event_loop {
  public:
   event_loop() = default;
@@ -88,17 +90,25 @@ class event_loop {
   event_loop& operator=(const event_loop&) = delete;
   virtual ~event_loop() = default;
 
-  virtual void watch(int descriptor, std::function<void()> handler) = 0;
-  /// Calls `handler` with each value. If the loop has a way of its own for queues, by that.
-  virtual void receive(channel& from, std::function<void(std::int64_t)> handler) {
-    watch(from.descriptor(), [&from, handler = std::move(handler)] {
+  /// From now on calls `on_value` with each value.
+  virtual void receive(channel& from, handler on_value) = 0;
+  virtual void run() = 0;
+  virtual void stop() = 0;
+};
+
+/// One that calls functions while descriptors are readable.
+class watching_loop : public event_loop {
+ public:
+  void receive(channel& from, handler on_value) final {
+    watch(from.descriptor(), [&from, on_value = std::move(on_value)] {
       if (const std::optional<std::int64_t> value = from.receive()) {
-        handler(*value);
+        on_value(*value);
       }
     });
   }
-  virtual void run() = 0;
-  virtual void stop() = 0;
+
+ protected:
+  virtual void watch(int descriptor, std::function<void()> on_readable) = 0;
 };
 
 inline std::int64_t now() {
@@ -177,7 +187,7 @@ int run(int argc, char** argv) {
     std::vector<std::unique_ptr<channel>> idle(number(what[1]));
     for (std::unique_ptr<channel>& one : idle) {
       one = make_channel(what[0]);
-      loop.watch(one->descriptor(), [] { throw std::runtime_error("something that is idle was reported"); });
+      loop.receive(*one, [](std::int64_t) { throw std::runtime_error("what is idle has sent something"); });
     }
     const std::unique_ptr<channel> active = make_channel(what[0]);
     const std::vector<double> each = latencies(loop, *active, what[2] == "shared", count);

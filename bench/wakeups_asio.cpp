@@ -1,6 +1,8 @@
-// How soon a handler has an item, in a loop of Asio; see wakeups.hpp.
+// How soon a coroutine has an item, in a loop of Asio; see wakeups.hpp.
 
-#include <asio.hpp>
+#include "shoal/asio.hpp"
+
+#include <unistd.h>
 
 #include "wakeups.hpp"
 
@@ -8,23 +10,29 @@ namespace {
 
 class asio_loop final : public bench::wakeups::event_loop {
  public:
-  void watch(int descriptor, std::function<void()> handler) override {
-    auto stream = std::make_shared<asio::posix::stream_descriptor>(context_, ::dup(descriptor));
-    wait(*stream, [stream, handler = std::move(handler)] { handler(); });
+  void receive(bench::wakeups::channel& from, bench::wakeups::handler on_value) override {
+    auto* const queue = dynamic_cast<bench::wakeups::queue_channel*>(&from);
+    asio::co_spawn(context_, queue != nullptr ? pop(queue->queue(), on_value) : wait(from, on_value), asio::detached);
   }
 
   void run() override { context_.run(); }
   void stop() override { context_.stop(); }
 
  private:
-  static void wait(asio::posix::stream_descriptor& stream, std::function<void()> handler) {
-    stream.async_wait(asio::posix::stream_descriptor::wait_read,
-                      [&stream, handler = std::move(handler)](std::error_code failure) mutable {
-                        if (!failure) {
-                          handler();
-                          wait(stream, std::move(handler));
-                        }
-                      });
+  static asio::awaitable<void> pop(shoal::queue<std::int64_t>& queue, bench::wakeups::handler on_value) {
+    for (;;) {
+      on_value(co_await queue.async_pop(asio::use_awaitable));
+    }
+  }
+
+  static asio::awaitable<void> wait(bench::wakeups::channel& from, bench::wakeups::handler on_value) {
+    asio::posix::stream_descriptor stream(co_await asio::this_coro::executor, ::dup(from.descriptor()));
+    for (;;) {
+      co_await stream.async_wait(asio::posix::stream_descriptor::wait_read, asio::use_awaitable);
+      if (const std::optional<std::int64_t> value = from.receive()) {
+        on_value(*value);
+      }
+    }
   }
 
   asio::io_context context_{1};

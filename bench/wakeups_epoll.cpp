@@ -8,22 +8,12 @@
 
 namespace {
 
-class epoll_loop final : public bench::wakeups::event_loop {
+class epoll_loop final : public bench::wakeups::watching_loop {
  public:
   epoll_loop() : descriptor_(::epoll_create1(EPOLL_CLOEXEC)) {}
   epoll_loop(const epoll_loop&) = delete;
   epoll_loop& operator=(const epoll_loop&) = delete;
   ~epoll_loop() override { ::close(descriptor_); }
-
-  void watch(int descriptor, std::function<void()> handler) override {
-    handlers_.push_back(std::move(handler));
-    epoll_event event{};
-    event.events = EPOLLIN;
-    event.data.ptr = &handlers_.back();
-    if (::epoll_ctl(descriptor_, EPOLL_CTL_ADD, descriptor, &event) != 0) {
-      throw std::system_error(errno, std::system_category(), "adding to an epoll instance");
-    }
-  }
 
   void run() override {
     std::array<epoll_event, 16> events{};
@@ -38,6 +28,16 @@ class epoll_loop final : public bench::wakeups::event_loop {
   void stop() override { running_ = false; }
 
  private:
+  void watch(int descriptor, std::function<void()> on_readable) override {
+    handlers_.push_back(std::move(on_readable));
+    epoll_event event{};
+    event.events = EPOLLIN;
+    event.data.ptr = &handlers_.back();
+    if (::epoll_ctl(descriptor_, EPOLL_CTL_ADD, descriptor, &event) != 0) {
+      throw std::system_error(errno, std::system_category(), "adding to an epoll instance");
+    }
+  }
+
   int descriptor_;
   std::deque<std::function<void()>> handlers_;
   bool running_ = true;

@@ -8,10 +8,14 @@
 
 namespace {
 
-class glib_loop final : public bench::wakeups::event_loop {
+class glib_loop final : public bench::wakeups::watching_loop {
  public:
-  void watch(int descriptor, std::function<void()> handler) override {
-    handlers_.push_back(std::move(handler));
+  void run() override { g_main_loop_run(loop_.get()); }
+  void stop() override { g_main_loop_quit(loop_.get()); }
+
+ private:
+  void watch(int descriptor, std::function<void()> on_readable) override {
+    handlers_.push_back(std::move(on_readable));
     const auto call = [](int, GIOCondition, void* data) -> int {
       (*static_cast<std::function<void()>*>(data))();
       return G_SOURCE_CONTINUE;
@@ -19,10 +23,6 @@ class glib_loop final : public bench::wakeups::event_loop {
     g_unix_fd_add(descriptor, G_IO_IN, call, &handlers_.back());
   }
 
-  void run() override { g_main_loop_run(loop_.get()); }
-  void stop() override { g_main_loop_quit(loop_.get()); }
-
- private:
   std::unique_ptr<GMainLoop, void (*)(GMainLoop*)> loop_{g_main_loop_new(nullptr, 0), &g_main_loop_unref};
   std::deque<std::function<void()>> handlers_;
 };
