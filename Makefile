@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup build demo test chaos soak conformance model bench lint format sanitize clean distclean
+.PHONY: help setup build demo test chaos soak conformance model bench lint format sanitize screenshots clean distclean
 
 help:
 	@echo "make demo                   count what is in the standard library's source, with multiprocessing and with Shoal"
@@ -15,6 +15,7 @@ help:
 	@echo "make lint                   clang-format, clang-tidy, ruff, mypy"
 	@echo "make format                 put all code into its format"
 	@echo "make sanitize               C++ tests under AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer"
+	@echo "make screenshots            make the pictures in docs/images: windows of the examples, on a screen in memory"
 	@echo "make build                  build the C++ library, tests, examples and benchmarks into build/dev"
 	@echo "make setup                  only install what the others need: Debian packages, .venv"
 	@echo "make clean, make distclean  remove what was built; remove .venv too"
@@ -54,6 +55,9 @@ format: setup
 
 sanitize: setup
 	@scripts/sanitize
+
+screenshots: setup
+	@scripts/screenshots
 
 clean:
 	rm -rf build dist

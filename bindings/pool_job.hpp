@@ -16,6 +16,24 @@
 
 namespace shoal::python {
 
+/// What a job's descriptor says. A fork has it in common with its parent, and leaves it alone.
+class job_readiness {
+ public:
+  [[nodiscard]] bool is_mine() const noexcept { return os::generation() == generation_; }
+  [[nodiscard]] int get() const noexcept { return event_.get(); }
+  void show(bool ready) noexcept {
+    if (ready != shown_ && is_mine()) {
+      ready ? event_.raise() : event_.lower();
+      shown_ = ready;
+    }
+  }
+
+ private:
+  os::event_fd event_;
+  std::uint64_t generation_ = os::generation();
+  bool shown_ = false;
+};
+
 /// One call of a pool's method, of which the pool makes one or several tasks: what their outcomes are delivered to.
 /// Guarded by the GIL.
 class pool_job {
@@ -110,24 +128,7 @@ class pool_job {
   bool all_items_ = false;
   bool ended_ = false;
 
-  /// What descriptor() gives out. A fork has it in common with its parent, and leaves it alone.
-  class readiness {
-   public:
-    [[nodiscard]] bool is_mine() const noexcept { return os::generation() == generation_; }
-    [[nodiscard]] int get() const noexcept { return event_.get(); }
-    void show(bool ready) noexcept {
-      if (ready != shown_ && is_mine()) {
-        ready ? event_.raise() : event_.lower();
-        shown_ = ready;
-      }
-    }
-
-   private:
-    os::event_fd event_;
-    std::uint64_t generation_ = os::generation();
-    bool shown_ = false;
-  };
-  std::optional<readiness> readiness_;
+  std::optional<job_readiness> readiness_;
 };
 
 /// shoal._core.PoolResult: of a call that has one result, which may be a list with that of each item.

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-CONFIGURATION = [(ROOT / name).read_bytes() for name in (".clang-tidy", "tests/.clang-tidy")]
+CONFIGURATION = [(ROOT / folder / ".clang-tidy").read_bytes() for folder in (".", "tests", "examples/counter")]
 
 
 def fingerprint(entry):

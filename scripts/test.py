@@ -5,7 +5,8 @@ Ends with one line that says what passed, or what did not, and how long it took.
     scripts/test.py [--only PART]... [--python VERSION]... [--all-conformance]
 
 The parts are cpp, package, python, gui, conformance and install; each needs what those before it built. Only for work
-on one of them. With --all-conformance, CPython's own tests run with every start method, not only the part that is quick.
+on one of them. With --all-conformance, CPython's own tests run with every start method, not only the part that is
+quick.
 """
 
 import argparse

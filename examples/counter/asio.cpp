@@ -21,8 +21,8 @@
 
 namespace {
 
+using namespace asio::experimental::awaitable_operators;
 using asio::use_awaitable;
-using asio::experimental::awaitable_operators::operator||;
 
 /// What the worker does: push a number a hundred times a second, until a command comes.
 void count(shoal::queue<int>& numbers, shoal::queue<std::string>& commands) {
@@ -52,7 +52,7 @@ int main() {
   shoal::queue<int> numbers;
   shoal::queue<std::string> commands;
   // Before there is a context of Asio's, which is not for two processes.
-  shoal::process worker(count, std::ref(numbers), std::ref(commands));
+  shoal::process worker({.daemon = true}, count, std::ref(numbers), std::ref(commands));
 
   asio::io_context context;
   const auto run = [&]() -> asio::awaitable<void> {

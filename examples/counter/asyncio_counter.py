@@ -26,6 +26,7 @@ def count(numbers, commands):
 async def show(numbers):
     async for number in numbers:
         print(f"\r{number}", end="", flush=True)
+        await asyncio.sleep(0)  # lets other tasks run, however many come
 
 
 async def main():

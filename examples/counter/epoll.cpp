@@ -61,7 +61,7 @@ int main() {
 
   shoal::queue<int> numbers;
   shoal::queue<std::string> commands;
-  shoal::process worker(count, std::ref(numbers), std::ref(commands));
+  shoal::process worker({.daemon = true}, count, std::ref(numbers), std::ref(commands));
 
   const int poller = checked(::epoll_create1(EPOLL_CLOEXEC), "epoll_create1");
   listen_to(numbers.native_handle(), poller);

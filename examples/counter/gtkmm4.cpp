@@ -65,7 +65,7 @@ int main(int argc, char** argv) {
   shoal::queue<int> numbers;
   shoal::queue<std::string> commands;
   // Before GTK opens the display, which is not for two processes.
-  shoal::process worker(count, std::ref(numbers), std::ref(commands));
+  shoal::process worker({.daemon = true}, count, std::ref(numbers), std::ref(commands));
   const auto application = Gtk::Application::create();
   application->signal_startup().connect([&] { application->set_accel_for_action("window.close", "Escape"); });
   const int code = application->make_window_and_run<counter_window>(argc, argv, numbers);  // until it is closed

@@ -34,7 +34,7 @@ int main(int argc, char** argv) {
   shoal::queue<int> numbers;
   shoal::queue<std::string> commands;
   // Before Qt opens the display, which is not for two processes.
-  shoal::process worker(count, std::ref(numbers), std::ref(commands));
+  shoal::process worker({.daemon = true}, count, std::ref(numbers), std::ref(commands));
 
   const QApplication application(argc, argv);
   QWidget window;

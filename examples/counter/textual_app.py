@@ -6,6 +6,7 @@ Textual runs in asyncio's loop, which the worker's numbers wake through the queu
 nothing is polled. The button or Escape end the program; the worker is told by a second queue.
 """
 
+import asyncio
 import itertools
 
 import shoal
@@ -47,6 +48,7 @@ class Counter(App):
         digits = self.query_one(Digits)
         async for number in self.numbers:
             digits.update(str(number))
+            await asyncio.sleep(0)  # lets Textual draw and hear keys, however many come
 
 
 def main():

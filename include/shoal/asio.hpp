@@ -1,6 +1,6 @@
 #pragma once
 
-// For programs that have Asio: not included by any other header.
+// For programs that have Asio, the standalone one (tested with 1.22): not included by any other header.
 //
 //     asio::awaitable<void> serve(shoal::queue<int>& requests, shoal::queue<int>& answers) {
 //       for (;;) {
@@ -120,7 +120,7 @@ class asio_operation {
     } catch (...) {
       failure = std::current_exception();
     }
-    watch_.reset();
+    const std::unique_ptr<asio_watch> ends_later = std::move(watch_);  // its system calls need not be waited for
     attempt_.complete(self, std::move(failure));
   }
 

@@ -63,7 +63,8 @@ class ResultSet(Generic[R]):
     def add(self, result: R) -> None:
         """Add one that is not in the set."""
         self._under_way.add(result)
-        when_done: Any = result.add_done_callback if hasattr(result, "add_done_callback") else result._when_done
+        added: Any = result
+        when_done = added.add_done_callback if hasattr(added, "add_done_callback") else added._when_done
         when_done(self._has_ended)
 
     def fileno(self) -> int:

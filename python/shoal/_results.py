@@ -50,6 +50,10 @@ class Job:
         def _func_name(self) -> str: ...
         @property
         def _chunksize(self) -> int: ...
+        @property
+        def _is_ready(self) -> bool: ...
+
+        def _descriptor(self) -> int: ...
 
     # Attributes of few, so that most have no dictionary.
     _retries: Retries | None = None
@@ -74,10 +78,11 @@ class Job:
         """It has ended, and somebody wants to be told."""
 
     def _polled(self) -> int:
-        """The descriptor that polls readable while this is ready; from now on somebody receives its outcomes."""
-        descriptor: int = self._descriptor()  # type: ignore[attr-defined]
-        self._crew.expect_now()
-        return descriptor
+        """The descriptor that polls readable while this is ready. From now on somebody receives its outcomes."""
+        if not self._is_ready:
+            self._crew.look()  # which raises in a fork, where no outcome comes
+            self._crew.expect_now()
+        return self._descriptor()
 
     def _lift(self) -> None:
         """Nobody will take results: make all tasks without."""

@@ -189,7 +189,10 @@ class JoinableQueue(Queue[T]):
         self._count_done()
 
     def join(self) -> None:
-        """Wait until every item that was ever put has been counted as done, or dropped by shutdown(immediate=True)."""
+        """Wait until every item that was ever put has been counted as done, or dropped by shutdown(immediate=True).
+
+        There is no descriptor for this: in asyncio, let a thread wait, by `await asyncio.to_thread(queue.join)`.
+        """
         self._wait_until_done()
 
 

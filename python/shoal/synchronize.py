@@ -270,9 +270,9 @@ class Event(_core.Event):
     async def await_(self) -> Literal[True]:
         """Wait in asyncio until the event is set, as `wait` does; other tasks of the event loop run meanwhile.
 
-        The loop watches `fileno()`: no thread, no polling. Any number of tasks, event loops and threads may wait; a task
-        that is cancelled disturbs none. An event that is cleared again at once may not be noticed, since what the loop
-        sees is whether it is set. Nobody else may use the loop's `add_reader` with the same descriptor meanwhile:
+        The loop watches `fileno()`: no thread, no polling. Any number of tasks, event loops and threads may wait; one
+        that is cancelled disturbs no other. An event that is cleared again at once may not be noticed, since what the
+        loop sees is whether it is set. Nobody else may use the loop's `add_reader` with the same descriptor meanwhile:
         `os.dup` it.
         """
         # Here, since asyncio is large.

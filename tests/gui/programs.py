@@ -24,6 +24,7 @@ def environment(home: Path, **others: str) -> dict[str, str]:
         "HOME": str(home),
         "XDG_RUNTIME_DIR": str(home),
         "LANG": "C.UTF-8",
+        "PYTHONDONTWRITEBYTECODE": "1",
         # Toolkits draw into the X server, without a graphics card, and look for no service of a desktop.
         "GDK_BACKEND": "x11",
         "GSK_RENDERER": "cairo",
@@ -46,16 +47,16 @@ def exists(pid: int) -> bool:
 class Program:
     """A program that was started with a window of its own on an otherwise empty screen.
 
-    What it prints goes to files. Its worker is the one child that it has.
+    What it prints goes to files in `folder`; `settings` are for its environment.
     """
 
-    def __init__(self, screen: Screen, folder: Path, command: list[str]) -> None:
+    def __init__(self, screen: Screen, folder: Path, command: list[str], **settings: str) -> None:
         self._screen = screen
         self._files = folder / "out", folder / "err"
         with open(self._files[0], "wb") as out, open(self._files[1], "wb") as err:
             self._process = subprocess.Popen(
                 command,
-                env=environment(folder, DISPLAY=screen.name),
+                env=environment(folder, DISPLAY=screen.name, **settings),
                 cwd=folder,
                 stdin=subprocess.DEVNULL,
                 stdout=out,

@@ -38,13 +38,14 @@ def new_loop() -> asyncio.AbstractEventLoop:
 
 def watched() -> int:
     """How many descriptors all event loops of this process watch."""
-    count = 0
-    for name in os.listdir("/proc/self/fdinfo"):
-        try:
-            count += Path("/proc/self/fdinfo", name).read_text().count("tfd:")
-        except FileNotFoundError:
-            continue
-    return count
+    return sum(watched_by(Path("/proc/self/fdinfo", name)) for name in os.listdir("/proc/self/fdinfo"))
+
+
+def watched_by(information: Path) -> int:
+    try:
+        return information.read_text().count("tfd:")
+    except FileNotFoundError:
+        return 0
 
 
 async def asleep(*tasks: asyncio.Task[Any]) -> None:

@@ -188,6 +188,28 @@ def test_a_thousand_idle_objects_cost_neither_threads_nor_descriptors() -> None:
     assert len(os.listdir("/proc/self/fd")) <= before[0] + 1
 
 
+def test_of_thousands_of_any_mix_all_that_are_ready_are_returned_in_the_order_given() -> None:
+    kinds: list[Callable[[], Any]] = [shoal.Queue, shoal.Event, shoal.SimpleQueue, lambda: shoal.Queue()._reader]
+    many = [make() for _ in range(500) for make in kinds]
+    with shoal.Pool(1) as pool:
+        results = [pool.apply_async(abs, [-value]) for value in range(100)]
+        mix = [*many[:1000], *results, *many[1000:]]
+        many[400].put(1)
+        many[1601].set()
+        wait_for_all(results)
+        ready = [many[400], *results, many[1601]]
+        assert wait(mix, 0) == ready
+        assert wait(mix[::-1], 0) == ready[::-1]
+        # One that stays ready hides no other, whatever its place.
+        many[0].put(1)
+        assert wait(mix, 0) == [many[0], *ready]
+
+
+def wait_for_all(objects: list[Any]) -> None:
+    while len(wait(objects, PATIENCE)) < len(objects):
+        pass
+
+
 @pytest.mark.parametrize("selector_type", [selectors.EpollSelector, selectors.PollSelector, selectors.SelectSelector])
 def test_selectors_take_processes_events_and_queues(selector_type: type[selectors.BaseSelector]) -> None:
     event, queue, end = shoal.Event(), shoal.Queue(), shoal.Event()

@@ -115,6 +115,36 @@ def test_a_queue_polls_readable_while_it_has_items(context: Any, child: Child, k
     check_levels(q, child.does(q, "put", 1), q.get)
 
 
+def take_whenever_woken(way: str, q: Any, taken: Any) -> None:
+    poller = Poller(way, q.fileno())
+    with contextlib.suppress(shoal.ShutDown):
+        while poller.is_woken(PATIENCE):
+            with contextlib.suppress(queue.Empty):
+                while True:
+                    taken.put((way, q.get_nowait()))
+    taken.put((way, None))
+
+
+def test_processes_that_poll_one_queue_are_all_woken_and_lose_nothing(context: Any) -> None:
+    q, taken = context.Queue(), context.Queue()
+    pollers = [context.Process(target=take_whenever_woken, args=(way, q, taken)) for way in Poller.ways]
+    for poller in pollers:
+        poller.start()
+    items: list[int] = []
+    for number in range(300):
+        q.put(number)
+        if number % 10 == 0:  # let them fall asleep
+            items.append(taken.get(timeout=PATIENCE)[1])
+    while len(items) < 300:
+        items.append(taken.get(timeout=PATIENCE)[1])
+    assert sorted(items) == list(range(300))
+    q.shutdown()
+    for poller in pollers:
+        poller.join(PATIENCE)
+        assert poller.exitcode == 0
+    assert sorted(taken.get_many(9)) == sorted((way, None) for way in Poller.ways)
+
+
 def test_the_reader_of_a_queue_polls_as_the_queue(context: Any, child: Child) -> None:
     q = context.Queue()
     check_levels(q._reader, child.does(q, "put", 1), q.get)
@@ -251,6 +281,28 @@ def test_however_a_call_ends_its_descriptor_polls_readable(pool: Any, begun: Any
     assert wait([call], 0) == []
     assert begun.acquire(timeout=PATIENCE)
     check_levels(call, ends[end], lambda: None, times=1)
+
+
+def test_a_fork_neither_has_the_descriptor_of_a_result_nor_disturbs_it(pool: Any, go_on: Any) -> None:
+    results = pool.imap(answer, [1, 2])
+    unpolled = pool.apply_async(answer, [3])
+    assert wait([results], 0) == []
+    go_on.release()
+    assert wait([results], PATIENCE) == [results]
+    child = shoal.get_context("fork").Process(target=refuse_to_poll, args=(results, unpolled))
+    child.start()
+    child.join(PATIENCE)
+    assert child.exitcode == 0
+    assert wait([results], 0) == [results]
+    assert next(results) == 1
+    assert wait([results], 0) == []
+
+
+def refuse_to_poll(results: Any, unpolled: Any) -> None:
+    assert next(results) == 1  # the child's copy
+    for one in (results, unpolled):
+        with pytest.raises(RuntimeError, match="another process"):
+            one.fileno()
 
 
 def test_the_descriptor_of_a_result_is_made_when_asked_for_and_closed_with_it(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import random
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -123,14 +125,12 @@ def test_time_limits_lose_nothing() -> None:
 
     async def main() -> None:
         nonlocal timeouts
-        while True:
-            try:
-                async with asyncio.timeout(0.0002):
-                    received.append(await q.aget())
-            except TimeoutError:
-                timeouts += 1
-            except shoal.ShutDown:
-                return
+        with contextlib.suppress(shoal.ShutDown):
+            while True:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(0.0002) as limit:
+                        received.append(await q.aget())
+                timeouts += limit.expired()
 
     child = context.Process(target=put_slowly, args=(q, 500))
     child.start()
@@ -141,8 +141,6 @@ def test_time_limits_lose_nothing() -> None:
 
 
 def put_slowly(q: Any, count: int) -> None:
-    import time
-
     for number in range(count):
         q.put(number)
         time.sleep(0.0003)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import select
@@ -56,11 +57,10 @@ def test_its_descriptor_is_readable_while_one_has_ended(pool: shoal.Pool) -> Non
     while len(results):
         assert shoal.wait([results], PATIENCE) == [results]
         seen.append(results.next(timeout=0))
-        with pytest.raises(shoal.TimeoutError):
+        with contextlib.suppress(shoal.TimeoutError):
             while len(results):
                 seen.append(results.next(timeout=0))
-            raise shoal.TimeoutError
-        assert not is_readable(results)
+    assert not is_readable(results)
     assert sorted(result.successful() for result in seen) == [False, True, True]
 
 
