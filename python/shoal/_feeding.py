@@ -41,6 +41,7 @@ class Feeder:
         self._items = items
         self._blocking = blocking
         self._orders: SimpleQueue[None] = SimpleQueue()  # for threads, to look for room
+        self._has_thread = False
 
     def start(self, job: MapResult[Any] | IMapIterator[Any]) -> None:
         """Make the first tasks, or have a thread do so."""
@@ -52,7 +53,7 @@ class Feeder:
 
     def go_on(self, job: MapResult[Any] | IMapIterator[Any]) -> None:
         """There may be room for more."""
-        if not self._blocking and self._feed(job, at_once=False) == _FULL:
+        if not self._blocking and not self._has_thread and self._feed(job, at_once=False) == _FULL:
             self._start_thread(job)
         if self._orders.empty():
             self._orders.put(None)
@@ -65,13 +66,18 @@ class Feeder:
         return self._crew.submit_items(job, self._kind, self._func, self._items, at_once)
 
     def _start_thread(self, job: MapResult[Any] | IMapIterator[Any]) -> None:
-        # Not one of threading's, whose start() does not bear a signal handler that raises. There may be several, of
-        # which one makes tasks at a time.
+        # Not one of threading's, whose start() does not bear a signal handler that raises. If one raises between these
+        # two steps, there may be several threads, of which one makes tasks at a time.
         start_new_thread(self._run, (job,))
+        self._has_thread = True
 
     def _run(self, job: MapResult[Any] | IMapIterator[Any]) -> None:
-        while (why := self._feed(job, at_once=True)) != _ALL:
-            if why == _FULL:
-                self._crew.wait_for_room(job)
-            else:
-                self._orders.get()
+        try:
+            while (why := self._feed(job, at_once=True)) != _ALL:
+                if why == _FULL:
+                    self._crew.wait_for_room(job)
+                else:
+                    self._orders.get()
+        finally:
+            self._has_thread = False
+            self._orders.put(None)  # the next one has to end as well
