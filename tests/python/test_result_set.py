@@ -10,6 +10,7 @@ import select
 import time
 import weakref
 from collections.abc import Iterator
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
@@ -116,6 +117,50 @@ def test_hundreds_of_results_wake_an_event_loop(pool: shoal.Pool) -> None:
         return values
 
     assert sorted(asyncio.run(main())) == list(range(300))
+
+
+@pytest.mark.parametrize("wrong", [3, None, "imap"])
+def test_what_cannot_be_in_a_set_is_refused_and_not_waited_for(pool: shoal.Pool, wrong: Any) -> None:
+    results = ResultSet([pool.apply_async(abs, [-1])])
+    with pytest.raises(TypeError, match="expected what apply_async or map_async returned, or a future"):
+        results.add(pool.imap(abs, []) if wrong == "imap" else wrong)
+    assert [result.get() for result in results] == [1]
+
+
+def test_a_fork_is_refused_a_result_that_it_cannot_receive(pool: shoal.Pool) -> None:
+    result = pool.apply_async(after, (PATIENCE, 1))
+    child = shoal.get_context("fork").Process(target=refuse_to_add, args=(result,))
+    child.start()
+    child.join(PATIENCE)
+    assert child.exitcode == 0
+    pool.terminate()
+
+
+def refuse_to_add(result: Any) -> None:
+    results: ResultSet[Any] = ResultSet()
+    with pytest.raises(RuntimeError, match="another process"):
+        results.add(result)
+    assert list(results) == []
+
+
+@pytest.mark.parametrize("ended", [True, False])
+@pytest.mark.parametrize("kind", ["result", "future"])
+def test_it_goes_with_its_last_reference_whatever_it_waits_for(pool: shoal.Pool, kind: str, ended: bool) -> None:
+    calls: list[Any] = [Future() if kind == "future" else pool.apply_async(after, (PATIENCE, 1)) for _ in range(3)]
+    results = ResultSet(calls)
+    if ended:
+        for call in calls:
+            assert call.cancel()
+        assert results.next(0) is calls[0]
+    gone = weakref.ref(results)
+    gc.disable()
+    try:
+        del results
+        assert gone() is None
+    finally:
+        gc.enable()
+    for call in calls:
+        call.cancel()
 
 
 def test_it_has_one_descriptor_and_closes_it(pool: shoal.Pool) -> None:
