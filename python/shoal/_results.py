@@ -175,10 +175,8 @@ class ApplyResult(_core.PoolResult, Job, Generic[R]):
 
     def _when_done(self, watcher: Callable[[ApplyResult[R]], object]) -> None:
         """Call `watcher` with this once it has ended, in whatever way and thread; now, if it has."""
-        watchers = self._watchers
-        if watchers is None:
-            watchers = self._watchers = []
-            self._is_watched = True
+        watchers: list[Callable[[ApplyResult[R]], object]] = self.__dict__.setdefault("_watchers", [])
+        self._is_watched = True
         watchers.append(watcher)
         if self._is_ready:
             self._tell()

@@ -7,16 +7,18 @@ import contextlib
 import gc
 import os
 import select
+import sys
 import time
 import weakref
 from collections.abc import Iterator
 from concurrent.futures import Future
+from types import FrameType
 from typing import Any
 
 import pytest
 import shoal
 from shoal.futures import ProcessPoolExecutor
-from shoal.pool import ResultSet
+from shoal.pool import ApplyResult, ResultSet
 
 PATIENCE = 30.0
 
@@ -161,6 +163,43 @@ def test_it_goes_with_its_last_reference_whatever_it_waits_for(pool: shoal.Pool,
         gc.enable()
     for call in calls:
         call.cancel()
+
+
+def test_a_result_is_added_to_another_set_at_any_step_of_being_added_to_one(pool: shoal.Pool) -> None:
+    """As another thread or a signal handler may do: both sets are told."""
+    for step in range(100):  # from 0, since CPython 3.12 tells of single instructions only from the second call on
+        result = pool.apply_async(abs, [-1])
+        one, other = ResultSet[Any](), ResultSet[Any]()
+        if not add_at_step(step, result, one, other):
+            break
+        assert one.next(PATIENCE) is result
+        assert step == 0 or other.next(PATIENCE) is result
+    assert 10 < step < 99
+
+
+def add_at_step(step: int, result: Any, one: ResultSet[Any], other: ResultSet[Any]) -> bool:
+    """Add it to one, and to the other before that instruction of it, counted from 1; whether there are so many."""
+    steps = 0
+
+    def trace(frame: FrameType, event: str, _: Any) -> Any:
+        nonlocal steps
+        if frame.f_code is not ApplyResult._when_done.__code__:
+            return None
+        frame.f_trace_opcodes = True
+        steps += event == "opcode"
+        if steps == step:
+            sys.settrace(None)
+            frame.f_trace = None
+            other.add(result)
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        one.add(result)
+    finally:
+        sys.settrace(before)
+    return steps >= step
 
 
 def test_it_has_one_descriptor_and_closes_it(pool: shoal.Pool) -> None:
