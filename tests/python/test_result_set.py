@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import gc
 import os
+import random
 import select
+import signal
 import sys
 import time
 import weakref
@@ -153,7 +155,7 @@ def test_it_goes_with_its_last_reference_whatever_it_waits_for(pool: shoal.Pool,
     if ended:
         for call in calls:
             assert call.cancel()
-        assert results.next(0) is calls[0]
+        assert results.next(PATIENCE) is calls[0]
     gone = weakref.ref(results)
     gc.disable()
     try:
@@ -200,6 +202,46 @@ def add_at_step(step: int, result: Any, one: ResultSet[Any], other: ResultSet[An
     finally:
         sys.settrace(before)
     return steps >= step
+
+
+class InterruptionError(Exception):
+    """What a signal handler raises."""
+
+
+@pytest.fixture
+def interruptions() -> Iterator[list[int]]:
+    """The signals that have interrupted the main thread."""
+    seen: list[int] = []
+
+    def interrupt(number: int, _: object) -> None:
+        seen.append(number)
+        raise InterruptionError
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    yield seen
+    signal.signal(signal.SIGALRM, before)
+
+
+def wait_until_interrupted(result: Any, interruptions: list[int], count: int) -> None:
+    signal.setitimer(signal.ITIMER_REAL, random.uniform(0.00001, 0.001))
+    result.get()
+    while len(interruptions) < count:
+        time.sleep(0.0001)
+
+
+def test_no_result_is_lost_if_whoever_waits_for_another_is_interrupted(
+    pool: shoal.Pool, interruptions: list[int]
+) -> None:
+    for count in range(1, 301):
+        results = ResultSet(pool.apply_async(abs, [-1]) for _ in range(100))
+        another = pool.apply_async(abs, [-1])
+        with contextlib.suppress(InterruptionError):
+            wait_until_interrupted(another, interruptions, count)
+        taken = []
+        with contextlib.suppress(StopIteration):
+            while True:
+                taken.append(results.next(PATIENCE))
+        assert len(taken) == 100
 
 
 def test_it_has_one_descriptor_and_closes_it(pool: shoal.Pool) -> None:
