@@ -242,6 +242,7 @@ class IMapIterator(_core.PoolResults, Job, Generic[R_co]):
         was terminated first; multiprocessing.TimeoutError after `timeout` seconds.
         """
         if timeout is not None and not self._is_ready:
+            self._consumed()  # as in _wait_for_more
             if timeout > 0:
                 self._crew.wait_for(self, timeout)
             else:
