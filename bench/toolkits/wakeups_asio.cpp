@@ -25,8 +25,8 @@ class asio_loop final : public bench::wakeups::event_loop {
     }
   }
 
-  static asio::awaitable<void> wait(bench::wakeups::channel& from, bench::wakeups::handler on_value) {
-    asio::posix::stream_descriptor stream(co_await asio::this_coro::executor, ::dup(from.descriptor()));
+  asio::awaitable<void> wait(bench::wakeups::channel& from, bench::wakeups::handler on_value) {
+    asio::posix::stream_descriptor stream(context_, ::dup(from.descriptor()));
     for (;;) {
       co_await stream.async_wait(asio::posix::stream_descriptor::wait_read, asio::use_awaitable);
       if (const std::optional<std::int64_t> value = from.receive()) {
