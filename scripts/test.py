@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 from xml.etree import ElementTree
@@ -31,6 +32,9 @@ RESULTS = BUILD / "test-results"
 
 # What Debian's packages of GTK, Qt and Tk have bindings for.
 DEBIAN_PYTHON = Path("/usr/bin/python3")
+
+# Tests mostly wait.
+AT_A_TIME = 2
 
 # A step that takes longer hangs, in a way that the limits of single tests did not catch.
 STEP_LIMIT = 15 * 60
@@ -63,9 +67,30 @@ class Session:
         """Run a test runner that writes a JUnit report. Return (passed, skipped), or None if any failed."""
         path = RESULTS / f"{report}.xml"
         path.unlink(missing_ok=True)
+        return self._tests(what, path, lambda: run(*command, **options))
+
+    def tests_of_several(self, runs):
+        """Run several test runners, some at a time: (what, report, command, cwd) of each. Yield the same for each.
+
+        What one prints comes when it has ended, and is kept beside its report.
+        """
+        paths = [RESULTS / f"{report}.xml" for _, report, _, _ in runs]
+        for path in paths:
+            path.unlink(missing_ok=True)
+        with ThreadPoolExecutor(AT_A_TIME) as runners:
+            running = [
+                runners.submit(run_logged, path.with_suffix(".log"), *command, cwd=cwd)
+                for path, (_, _, command, cwd) in zip(paths, runs, strict=True)
+            ]
+            for (what, _, _, _), path, ends in zip(runs, paths, running, strict=True):
+                yield self._tests(
+                    what, path, lambda path=path, ends=ends: show_when_ended(path.with_suffix(".log"), ends)
+                )
+
+    def _tests(self, what, path, act):
         failures_before = len(self.failed)
         with self.step(what):
-            run(*command, **options)
+            act()
         if not path.exists():
             return None
         counts = dict.fromkeys(("tests", "failures", "errors", "skipped", "disabled"), 0)
@@ -93,10 +118,22 @@ def in_words(passed, skipped):
     return f"{passed} ({skipped} skipped)" if skipped else str(passed)
 
 
-def run(*command, cwd=ROOT):
+def run(*command, cwd=ROOT, output=None):
     """Run a command, without what the caller's environment says about Python."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    subprocess.run([str(word) for word in command], check=True, cwd=cwd, env=environment, timeout=STEP_LIMIT)
+    words = [str(word) for word in command]
+    subprocess.run(words, check=True, cwd=cwd, env=environment, timeout=STEP_LIMIT, stdout=output, stderr=output)
+
+
+def run_logged(log, *command, cwd):
+    with open(log, "wb") as output:
+        run(*command, cwd=cwd, output=output)
+
+
+def show_when_ended(log, running):
+    wait([running])
+    print(log.read_text(errors="replace"), end="", flush=True)
+    running.result()
 
 
 def pip(interpreter, *arguments):
@@ -145,18 +182,18 @@ def environments(found):
 
 
 def test_python(session, found):
-    outcomes = {}
+    runs = {}
     for version, environment in environments(found):
         # Run from the environment, by a script in it, so that nothing in the tree can be imported by accident.
-        counts = session.tests(
-            f"Python {version}: tests",
-            f"python-{version}",
+        command = (
             environment / "bin/pytest",
             *("-c", ROOT / "pyproject.toml", "-p", "no:cacheprovider", "-q"),
             f"--junit-xml={RESULTS / f'python-{version}.xml'}",
             ROOT / "tests/python",
-            cwd=environment,
         )
+        runs[version] = (f"Python {version}: tests", f"python-{version}", command, environment)
+    outcomes = {}
+    for version, counts in zip(runs, session.tests_of_several(list(runs.values())), strict=True):
         if counts:
             outcomes.setdefault(counts, []).append(version)
     for counts, versions in outcomes.items():

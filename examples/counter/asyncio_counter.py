@@ -31,7 +31,7 @@ async def show(numbers):
 
 async def main():
     numbers, commands = shoal.Queue(), shoal.Queue()
-    worker = shoal.Process(target=count, args=(numbers, commands))
+    worker = shoal.Process(target=count, args=(numbers, commands), daemon=True)
     worker.start()
     showing = asyncio.create_task(show(numbers))
     loop = asyncio.get_running_loop()

@@ -35,7 +35,7 @@ class Flood:
         self._in_order = True
         arguments = [int(argument) for argument in sys.argv[1:]]
         count, rate = [*arguments, *(1_000_000, 100_000)[len(arguments) :]]
-        self._worker = shoal.Process(target=produce, args=(self.queue, count, rate))
+        self._worker = shoal.Process(target=produce, args=(self.queue, count, rate), daemon=True)
         self._worker.start()
         self._began = time.monotonic()
         self._ticked = None

@@ -44,7 +44,7 @@ def show(app, numbers):
 
 def main():
     numbers, commands = shoal.Queue(), shoal.Queue()
-    worker = shoal.Process(target=count, args=(numbers, commands))
+    worker = shoal.Process(target=count, args=(numbers, commands), daemon=True)
     worker.start()  # before GTK opens the display, which is not for two processes
     app = Gtk.Application()
     app.connect("activate", show, numbers)

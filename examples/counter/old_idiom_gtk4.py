@@ -36,6 +36,7 @@ class Counter:
         self.outq = multiprocessing.Queue()
         self.inq = multiprocessing.Queue()
         self.worker = Worker(self.outq, self.inq)
+        self.worker.daemon = True
         self.worker.start()
 
         gtk.init()

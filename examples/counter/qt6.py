@@ -44,7 +44,7 @@ class Counter(QWidget):
 
 def main():
     numbers, commands = shoal.Queue(), shoal.Queue()
-    worker = shoal.Process(target=count, args=(numbers, commands))
+    worker = shoal.Process(target=count, args=(numbers, commands), daemon=True)
     worker.start()  # before Qt opens the display, which is not for two processes
     app = QApplication(sys.argv)
     window = Counter(numbers)

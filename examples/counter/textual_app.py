@@ -53,7 +53,7 @@ class Counter(App):
 
 def main():
     numbers, commands = shoal.Queue(), shoal.Queue()
-    worker = shoal.Process(target=count, args=(numbers, commands))
+    worker = shoal.Process(target=count, args=(numbers, commands), daemon=True)
     worker.start()  # before Textual takes the terminal over
     Counter(numbers).run()
     commands.put("quit")

@@ -40,7 +40,7 @@ def show(root, numbers):
 
 def main():
     numbers, commands = shoal.Queue(), shoal.Queue()
-    worker = shoal.Process(target=count, args=(numbers, commands))
+    worker = shoal.Process(target=count, args=(numbers, commands), daemon=True)
     worker.start()  # before Tk opens the display, which is not for two processes
     root = tkinter.Tk()
     show(root, numbers)

@@ -2,15 +2,44 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
-from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from conftest import Start
 from counters import ENDINGS, assert_it_counts_and_ends
-from programs import COUNTERS, Program
+from programs import COUNTERS, exists
+from screen import wait_until
+
+COMMANDS = {
+    "gtk4": [COUNTERS / "gtk4.py"],
+    "qt6": [COUNTERS / "qt6.py"],
+    "tk": [COUNTERS / "tk.py"],
+    "old idiom": [COUNTERS / "old_idiom_gtk4.py"],
+    "old idiom on Shoal": ["-m", "shoal", COUNTERS / "old_idiom_gtk4.py"],
+}
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-@pytest.mark.parametrize("toolkit", ["gtk4", "qt6", "tk", "old_idiom_gtk4"])
-def test_the_counter_counts_in_its_window_and_ends(start: Callable[..., Program], toolkit: str, ending: str) -> None:
-    assert_it_counts_and_ends(start(sys.executable, COUNTERS / f"{toolkit}.py"), ending)
+@pytest.mark.parametrize("counter", COMMANDS)
+def test_the_counter_counts_in_its_window_and_ends(start: Start, counter: str, ending: str) -> None:
+    assert_it_counts_and_ends(start(sys.executable, *COMMANDS[counter]), ending)
+
+
+def test_the_old_idiom_s_queues_are_shoal_s_under_its_alias(start: Start) -> None:
+    program = start(sys.executable, *COMMANDS["old idiom on Shoal"])
+    program.numbers(1)
+    assert "shoal:queue" in Path(f"/proc/{program.pid}/maps").read_text()
+
+
+@pytest.mark.parametrize("counter", [name for name in COMMANDS if name != "old idiom"])
+def test_a_worker_ends_though_its_window_was_killed(start: Start, counter: str) -> None:
+    program = start(sys.executable, *COMMANDS[counter])
+    program.numbers(1)
+    workers = program.workers()
+    os.kill(program.pid, signal.SIGKILL)
+    assert program.wait() == -signal.SIGKILL
+    for worker in workers:
+        wait_until(lambda worker=worker: not exists(worker), f"worker {worker} has ended")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from programs import ROOT
+from programs import COUNTERS, ROOT
 
 GUIDE = ROOT / "docs/event-loops.md"
 
@@ -28,3 +28,8 @@ def test_what_the_guide_quotes_is_in_the_example(file: str, code: str) -> None:
     source = without_indentation((ROOT / file).read_text())
     for part in code.split("\n\n"):
         assert without_indentation(part) in source, part
+
+
+def test_every_example_is_named_by_the_guide() -> None:
+    named = set(re.findall(r"\]\(\.\./examples/counter/([^)]+)\)", GUIDE.read_text()))
+    assert named | {"flood.py"} == {path.name for path in COUNTERS.iterdir() if path.suffix in (".py", ".cpp")}

@@ -13,7 +13,7 @@ import pytest
 
 # What wakes up now and then does so each second at the latest.
 QUIET_SECONDS = 2.2
-PATIENCE = 50.0
+PATIENCE = 45.0
 
 # Waits for much that nobody does, and for a queue.
 PROGRAM = """
@@ -61,6 +61,7 @@ PROGRAM = """
             objects += [result, pool.imap_unordered(os.kill, [0]), shoal.pool.ResultSet(some)]
             awaitables.append(lambda: result_of(other))
         objects += [make() for _ in range(100) for make in (shoal.Queue, shoal.Event)]
+        print("ready", flush=True)
         getattr(Waits, sys.argv[1])()
 """
 
@@ -70,11 +71,17 @@ class Waiting:
 
     def __init__(self, *arguments: str) -> None:
         self.arguments = arguments
-        self._process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(PROGRAM), *arguments])
+        command = [sys.executable, "-c", textwrap.dedent(PROGRAM), *arguments]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         self._folder = Path("/proc", str(self._process.pid))
         self._seen: dict[
             str, tuple[str, float]
         ] = {}  # by thread: how often it has begun to run, and since when so often
+
+    def begin(self) -> None:
+        """Return when it has all that it waits for."""
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline() == "ready\n"
 
     def is_quiet(self) -> bool:
         """Whether none of its threads has run for a while.
@@ -102,7 +109,7 @@ class Waiting:
 
     def end(self) -> None:
         self._process.kill()
-        self._process.wait()
+        self._process.communicate()
 
 
 @pytest.mark.skipif(
@@ -116,6 +123,8 @@ def test_no_thread_is_created_and_none_wakes_up_while_a_process_waits() -> None:
         for arguments in (("wait", "pool"), ("epoll", "pool", "calls"), ("asyncio", "pool", "calls"))
     ]
     try:
+        for one in waiting:
+            one.begin()
         until = time.monotonic() + PATIENCE
         while restless := [one.arguments for one in waiting if not one.is_quiet()]:
             assert time.monotonic() < until, f"{restless} wake up again and again"
