@@ -77,10 +77,11 @@ bool shared_queue::has_room(std::uint64_t count, std::uint64_t bytes) {
       control_->tail.popped_seen = popped();
       return control_->tail.popped_seen + control_->capacity - count;
     };
-    if (room() == 0) {
+    std::uint64_t found = room();
+    if (found == 0) {
       lower_room();
+      found = room();
     }
-    const std::uint64_t found = room();
     if (found == 0) {
       return false;
     }

@@ -37,15 +37,33 @@ def is_readable(results: ResultSet[Any]) -> bool:
     return bool(select.select([results], [], [], 0)[0])
 
 
-def test_results_come_out_as_they_end(pool: shoal.Pool) -> None:
-    late = pool.apply_async(after, (0.2, 1))
-    soon = pool.apply_async(after, (0, 2))
-    results = ResultSet([late, soon])
-    assert len(results) == 2
-    assert list(results) == [soon, late]
-    assert len(results) == 0
-    with pytest.raises(StopIteration):
-        results.next(0)
+class Allowance:
+    """What a task of the pool waits for."""
+
+    go_on: Any = None
+
+    @classmethod
+    def receive(cls, go_on: Any) -> None:
+        cls.go_on = go_on
+
+
+def when_allowed() -> None:
+    assert Allowance.go_on.wait(PATIENCE)
+
+
+def test_results_come_out_as_they_end() -> None:
+    go_on = shoal.Event()
+    with shoal.Pool(2, Allowance.receive, (go_on,)) as pool:
+        late = pool.apply_async(when_allowed)
+        soon = pool.apply_async(abs, (-1,))
+        results = ResultSet([late, soon])
+        assert len(results) == 2
+        assert next(results) is soon
+        go_on.set()
+        assert list(results) == [late]
+        assert len(results) == 0
+        with pytest.raises(StopIteration):
+            results.next(0)
 
 
 def test_its_descriptor_is_readable_while_one_has_ended(pool: shoal.Pool) -> None:
