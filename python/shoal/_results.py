@@ -243,10 +243,10 @@ class IMapIterator(_core.PoolResults, Job, Generic[R_co]):
         """
         if timeout is not None and not self._is_ready:
             self._consumed()  # as in _wait_for_more
-            if timeout > 0:
-                self._crew.wait_for(self, timeout)
-            else:
+            if isinstance(timeout, (int, float)) and timeout <= 0:
                 self._crew.look()
+            else:
+                self._crew.wait_for(self, timeout)
             if not self._is_ready:
                 raise _stdlib.context.TimeoutError
         return self.__next__()
