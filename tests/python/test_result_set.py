@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import gc
 import os
+import random
 import select
+import signal
 import sys
 import time
 import weakref
@@ -153,7 +155,7 @@ def test_it_goes_with_its_last_reference_whatever_it_waits_for(pool: shoal.Pool,
     if ended:
         for call in calls:
             assert call.cancel()
-        assert results.next(0) is calls[0]
+        assert results.next(PATIENCE) is calls[0]
     gone = weakref.ref(results)
     gc.disable()
     try:
@@ -200,6 +202,44 @@ def add_at_step(step: int, result: Any, one: ResultSet[Any], other: ResultSet[An
     finally:
         sys.settrace(before)
     return steps >= step
+
+
+class InterruptionError(Exception):
+    """What a signal handler raises."""
+
+
+def interrupt(*_: object) -> None:
+    raise InterruptionError
+
+
+@pytest.fixture
+def interruptions() -> Iterator[None]:
+    before = signal.signal(signal.SIGALRM, interrupt)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def wait_until_interrupted(result: Any) -> None:
+    signal.setitimer(signal.ITIMER_REAL, random.uniform(0.00001, 0.001))
+    result.get()
+    time.sleep(PATIENCE)
+
+
+@pytest.mark.usefixtures("interruptions")
+def test_an_interrupt_of_whoever_waits_for_another_result_is_raised_there_and_no_result_is_lost(
+    pool: shoal.Pool,
+) -> None:
+    for _ in range(200):
+        results = ResultSet(pool.apply_async(abs, [-1]) for _ in range(100))
+        another = pool.apply_async(abs, [-1])
+        with pytest.raises(InterruptionError):
+            wait_until_interrupted(another)
+        taken = []
+        with contextlib.suppress(StopIteration):
+            while True:
+                taken.append(results.next(PATIENCE))
+        assert len(taken) == 100
 
 
 def test_it_has_one_descriptor_and_closes_it(pool: shoal.Pool) -> None:
