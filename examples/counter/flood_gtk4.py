@@ -6,6 +6,8 @@ Items are taken with a budget, at a priority below that of drawing, keys and cli
 and how late ticks of 10 ms were.
 """
 
+import signal
+
 import gi
 import shoal
 from flood import TICK, Flood
@@ -42,6 +44,7 @@ def show(app, flood):
 
 
 def main():
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends both processes at once
     flood = Flood()
     app = Gtk.Application()
     app.connect("activate", show, flood)

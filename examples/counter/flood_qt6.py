@@ -6,6 +6,7 @@ Items are taken with a budget, after which Qt does what else is to be done. In t
 late ticks of 10 ms were.
 """
 
+import signal
 import sys
 
 import shoal
@@ -41,6 +42,7 @@ class Window(QWidget):
 
 
 def main():
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends both processes at once
     flood = Flood()
     app = QApplication(sys.argv)
     window = Window(flood)

@@ -7,6 +7,7 @@ Only what GTK itself has changed since then is new. `_reader` was never public, 
 """
 
 import multiprocessing
+import signal
 import time
 
 import gi
@@ -78,4 +79,5 @@ class Counter:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     Counter().main()

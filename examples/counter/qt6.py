@@ -7,6 +7,7 @@ button, Escape or closing the window end the program; the worker is told by a se
 """
 
 import itertools
+import signal
 import sys
 
 import shoal
@@ -43,6 +44,7 @@ class Counter(QWidget):
 
 
 def main():
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends both processes at once
     numbers, commands = shoal.Queue(), shoal.Queue()
     worker = shoal.Process(target=count, args=(numbers, commands), daemon=True)
     worker.start()  # before Qt opens the display, which is not for two processes

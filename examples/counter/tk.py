@@ -7,6 +7,7 @@ button, Escape or closing the window end the program; the worker is told by a se
 """
 
 import itertools
+import signal
 import tkinter
 from tkinter import ttk
 
@@ -39,6 +40,7 @@ def show(root, numbers):
 
 
 def main():
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends both processes at once
     numbers, commands = shoal.Queue(), shoal.Queue()
     worker = shoal.Process(target=count, args=(numbers, commands), daemon=True)
     worker.start()  # before Tk opens the display, which is not for two processes

@@ -138,12 +138,16 @@ class Crew:
                 job._feeder.stop()
             self._work.wake()
             if job._is_ready:
-                job._tell()
+                job._tell_now()
 
     def call_back(self, job: ApplyResult[Any]) -> None:
         """The outcome of `job`, which is to be called back, is there."""
         self._handler.call_back(job)
         self._work.wake()  # it may be the handler that receives
+
+    def tell(self, job: ApplyResult[Any]) -> None:
+        """`job` has ended, of which others want to be told, but not in this thread."""
+        self._handler.tell(job)
 
     def wait_for_room(self, job: Any) -> None:
         """Wait until less is in flight, or `job` has ended."""

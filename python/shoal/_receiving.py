@@ -28,7 +28,7 @@ class ResultHandler:
     def __init__(self, work: WorkQueue, failed: Callable[[str, BaseException], None]) -> None:
         self._work = work
         self._orders: SimpleQueue[bool] = SimpleQueue()  # to look for something to do
-        self._called_back: SimpleQueue[ApplyResult[Any]] = SimpleQueue()
+        self._calls: SimpleQueue[Callable[[], object]] = SimpleQueue()  # to make
         self._asleep = True
         self._ending = False
         self._ended = False
@@ -52,10 +52,17 @@ class ResultHandler:
 
     def call_back(self, job: ApplyResult[Any]) -> None:
         """The outcome of `job` is there, and somebody is to be called with it, by this thread while there is one."""
-        self._called_back.put(job)
+        self._call(job._call_back)
+
+    def tell(self, job: ApplyResult[Any]) -> None:
+        """`job` has ended; this thread, while there is one, tells those that want to know."""
+        self._call(job._tell_now)
+
+    def _call(self, call: Callable[[], object]) -> None:
+        self._calls.put(call)
         self.wake()
         if self._ended:
-            self._call_back_all()
+            self._make_calls()
 
     def _run(self, failed: Callable[[str, BaseException], None]) -> None:
         try:
@@ -63,11 +70,11 @@ class ResultHandler:
         except BaseException as error:
             failed("result handler", error)
         self._ended = True
-        self._call_back_all()
+        self._make_calls()
 
     def _serve(self) -> None:
         while True:
-            self._call_back_all()
+            self._make_calls()
             if self._is_wanted():
                 self._work.receive_unattended()
             elif self._ending:
@@ -75,18 +82,19 @@ class ResultHandler:
             else:
                 self._asleep = True
                 # Whoever had something to be received looked at _asleep afterwards, or finds it true.
-                if self._is_wanted() or not self._called_back.empty() or self._ending:
+                if self._is_wanted() or not self._calls.empty() or self._ending:
                     self._asleep = False
                 else:
                     self._orders.get()
 
-    def _call_back_all(self) -> None:
+    def _make_calls(self) -> None:
         while True:
             try:
-                job = self._called_back.get(False)
+                call = self._calls.get(False)
             except Empty:
                 return
-            job._call_back()
+            call()
+            del call  # which has a result
             if self._work.attending:
                 self._work.wake()  # somebody may be waiting for just this
 

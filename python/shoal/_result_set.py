@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+import weakref
 from collections import deque
 from types import GenericAlias
 
@@ -61,11 +62,16 @@ class ResultSet(Generic[R]):
         return len(self._under_way)
 
     def add(self, result: R) -> None:
-        """Add one that is not in the set."""
-        self._under_way.add(result)
+        """Add one that is not in the set. Raises TypeError for what is no result, and no future."""
         added: Any = result
-        when_done = added.add_done_callback if hasattr(added, "add_done_callback") else added._when_done
-        when_done(self._has_ended)
+        when_done = getattr(added, "add_done_callback", None) or getattr(added, "_when_done", None)
+        if when_done is None:
+            kind = type(result).__qualname__
+            raise TypeError(f"result is of type {kind}, expected what apply_async or map_async returned, or a future")
+        if hasattr(added, "_when_done"):
+            added.ready()  # which raises in a fork, where no outcome comes
+        self._under_way.add(result)
+        when_done(_telling(weakref.ref(self)))
 
     def fileno(self) -> int:
         """The descriptor; for nothing it is readable no longer than until somebody has called `next`."""
@@ -108,3 +114,13 @@ class ResultSet(Generic[R]):
                     os.eventfd_read(self._descriptor)
                 if self._ended:
                     os.eventfd_write(self._descriptor, 1)
+
+
+def _telling(results: weakref.ref[ResultSet[Any]]) -> Callable[[Any], None]:
+    # Futures keep what they call, also afterwards. The set, which has them, must not be part of a cycle.
+    def tell(result: Any) -> None:
+        told = results()
+        if told is not None:
+            told._has_ended(result)
+
+    return tell

@@ -75,6 +75,9 @@ class Job:
         return index * self._chunksize
 
     def _tell(self) -> None:
+        """As `_tell_now`, called by whoever receives outcomes."""
+
+    def _tell_now(self) -> None:
         """It has ended, and somebody wants to be told."""
 
     def _polled(self) -> int:
@@ -175,17 +178,22 @@ class ApplyResult(_core.PoolResult, Job, Generic[R]):
 
     def _when_done(self, watcher: Callable[[ApplyResult[R]], object]) -> None:
         """Call `watcher` with this once it has ended, in whatever way and thread; now, if it has."""
-        watchers = self._watchers
-        if watchers is None:
-            watchers = self._watchers = []
-            self._is_watched = True
+        watchers: list[Callable[[ApplyResult[R]], object]] = self.__dict__.setdefault("_watchers", [])
+        self._is_watched = True
         watchers.append(watcher)
         if self._is_ready:
-            self._tell()
+            self._tell_now()
         else:
             self._crew.expect_now()
 
     def _tell(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            # It has its own to wait for, and a signal handler may raise in it at any point: then this is called again.
+            self._crew.tell(self)
+        else:
+            self._tell_now()
+
+    def _tell_now(self) -> None:
         watchers = self._watchers
         while watchers:
             try:
@@ -201,7 +209,7 @@ class ApplyResult(_core.PoolResult, Job, Generic[R]):
         if callback is not None:
             call_back(callback, self._value)
         self._completed()
-        self._tell()
+        self._tell_now()
 
 
 AsyncResult = ApplyResult

@@ -21,6 +21,8 @@ COMMANDS = {
     "old idiom on Shoal": ["-m", "shoal", COUNTERS / "old_idiom_gtk4.py"],
 }
 
+FLOODS = [[COUNTERS / "flood_gtk4.py", 10**9], [COUNTERS / "flood_qt6.py", 10**9]]
+
 
 @pytest.mark.parametrize("ending", ENDINGS)
 @pytest.mark.parametrize("counter", COMMANDS)
@@ -43,3 +45,16 @@ def test_a_worker_ends_though_its_window_was_killed(start: Start, counter: str) 
     assert program.wait() == -signal.SIGKILL
     for worker in workers:
         wait_until(lambda worker=worker: not exists(worker), f"worker {worker} has ended")
+
+
+@pytest.mark.parametrize("command", [*COMMANDS.values(), *FLOODS], ids=[*COMMANDS, "flood gtk4", "flood qt6"])
+def test_ctrl_c_in_the_terminal_ends_window_and_worker_without_a_word(start: Start, command: list[object]) -> None:
+    program = start(sys.executable, *command)
+    program.numbers(1)
+    workers = program.workers()
+    os.killpg(program.pid, signal.SIGINT)
+    assert program.wait() == -signal.SIGINT, program.err
+    for worker in workers:
+        wait_until(lambda worker=worker: not exists(worker), f"worker {worker} has ended")
+    assert program.out == ""
+    assert "Traceback" not in program.err

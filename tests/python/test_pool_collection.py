@@ -72,6 +72,25 @@ def test_a_pool_goes_with_its_last_reference(which: str | None) -> None:
     assert open_descriptors() <= before
 
 
+@pytest.mark.parametrize("which", ["map_async", "imap", "imap_unordered"])
+def test_items_too_large_to_be_sent_at_once_take_one_thread_which_ends_with_the_call(
+    which: str, eventually: Callable[..., None]
+) -> None:
+    items = [bytes(1 << 20)] * 60  # of which a part is under way at a time
+    with shoal.Pool(2) as pool:
+        before = len(os.listdir("/proc/self/task"))
+        if which == "map_async":
+            assert pool.map_async(len, items, 1).get() == [1 << 20] * 60
+        else:
+            most = 0
+            for length in getattr(pool, which)(len, items):
+                assert length == 1 << 20
+                most = max(most, len(os.listdir("/proc/self/task")))
+            assert most <= before + 1
+        pool.apply(square, (1,))
+        eventually(lambda: len(os.listdir("/proc/self/task")) <= before, "the end of the threads")
+
+
 def test_an_executor_goes_with_its_last_reference() -> None:
     before = open_descriptors()
     with ProcessPoolExecutor(2) as executor:
