@@ -15,7 +15,7 @@ from measuring import Comparison, Standing, Unit, measure
 
 FOLDER = Path(__file__).resolve().parent
 
-COLUMNS = "{:<36} {:<33} {:>15} {:>15} {:>8}  {:<17} {}"
+COLUMNS = "{:<37} {:<33} {:>15} {:>15} {:>8}  {:<17} {}"
 
 
 def value_of(line_start: str, path: str) -> str:

@@ -38,18 +38,27 @@ int clear(PyObject* self) {
 PyObject* next_result(PyObject* self) noexcept {
   return guarded([&] {
     auto& results = instance_of<pool_results>(self);
-    nb::object out;
-    while (!results.take(out)) {
+    std::optional<pool_results::item> taken;
+    while (!(taken = results.take())) {
       if (results.has_ended()) {
         return static_cast<PyObject*>(nullptr);  // the end of the iteration
       }
       nb::handle(self).attr("_wait_for_more")();
     }
     if (results.tasks_consumed() >= results.next_notice) {
-      results.next_notice = pool_results::unlimited;
-      nb::handle(self).attr("_consumed")();
+      const std::size_t noticed = std::exchange(results.next_notice, pool_results::unlimited);
+      try {
+        nb::handle(self).attr("_consumed")();
+      } catch (...) {  // of a signal handler, probably
+        results.next_notice = noticed;
+        results.put_back(*std::move(taken));
+        throw;
+      }
     }
-    return out.release().ptr();
+    if (!taken->ok) {
+      raise(taken->value);
+    }
+    return taken->value.release().ptr();
   });
 }
 
@@ -204,22 +213,24 @@ bool pool_results::abort(nb::object error) {
   return true;
 }
 
-bool pool_results::take(nb::object& out) {
+std::optional<pool_results::item> pool_results::take() {
   if (items_.empty()) {
     if (error_.is_valid()) {
       raise(error_);
     }
-    return false;
+    return std::nullopt;
   }
-  const item next = std::move(items_.front());
+  item next = std::move(items_.front());
   items_.pop_front();
   consumed_ += next.last_of_task ? 1 : 0;
   show_readiness();
-  if (!next.ok) {
-    raise(next.value);
-  }
-  out = next.value;
-  return true;
+  return next;
+}
+
+void pool_results::put_back(item taken) {
+  consumed_ -= taken.last_of_task ? 1 : 0;
+  items_.push_front(std::move(taken));
+  show_readiness();
 }
 
 void pool_results::end_of_items() {

@@ -189,8 +189,16 @@ class pool_results : public pool_job {
   bool abort(nanobind::object error) override;
   [[nodiscard]] bool is_ready() const noexcept override { return !items_.empty() || has_ended(); }
 
-  /// Takes the next result. @return false if none is there. @throws nb::python_error  it is an error.
-  bool take(nanobind::object& out);
+  struct item {
+    nanobind::object value;
+    bool ok = true;
+    bool last_of_task = true;
+  };
+
+  /// Takes the next result. @return nothing if none is there. @throws nb::python_error  the job was aborted.
+  [[nodiscard]] std::optional<item> take();
+  /// Undoes that.
+  void put_back(item taken);
 
   static constexpr auto unlimited = static_cast<std::size_t>(-1);
 
@@ -216,12 +224,6 @@ class pool_results : public pool_job {
   void clear() override;
 
  private:
-  struct item {
-    nanobind::object value;
-    bool ok = true;
-    bool last_of_task = true;
-  };
-
   void hand_out(bool ok, nanobind::object value);
   void end_if_complete();
 

@@ -277,6 +277,13 @@ submitted_items pool_queue::submit_items(const nb::object& job, call_kind kind, 
   if (of.is_submitting) {
     return submitted_items::elsewhere;
   }
+  // Whoever finds no result asks: that is not to pickle the function each time.
+  if (of.has_ended() || of.has_all_items()) {
+    return submitted_items::all;
+  }
+  if (of.room() == 0 && of.notice_room()) {
+    return submitted_items::for_now;
+  }
   struct submission {
     explicit submission(pool_job& job) : of(job) { of.is_submitting = true; }
     submission(const submission&) = delete;

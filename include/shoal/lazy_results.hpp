@@ -77,10 +77,10 @@ class lazy_results {
   [[nodiscard]] int native_handle() {
     if (!readable_.is_used()) {
       submit_ahead();
-      (void)readable_.native_handle();
-      show_readable();
     }
-    return readable_.native_handle();
+    const int polled = readable_.native_handle();
+    show_readable();  // each time: there may have been no descriptor left for the oldest task's
+    return polled;
   }
 
  private:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from _thread import start_new_thread
+from _thread import allocate_lock, start_new_thread
 from queue import SimpleQueue
 
 TYPE_CHECKING = False
@@ -40,8 +40,8 @@ class Feeder:
         self._func = func
         self._items = items
         self._blocking = blocking
-        self._orders: SimpleQueue[None] = SimpleQueue()  # for threads, to look for room
-        self._has_thread = False
+        self._orders: SimpleQueue[None] = SimpleQueue()  # for the thread, to look for room
+        self._has_thread = allocate_lock()  # held by it
 
     def start(self, job: MapResult[Any] | IMapIterator[Any]) -> None:
         """Make the first tasks, or have a thread do so."""
@@ -53,7 +53,7 @@ class Feeder:
 
     def go_on(self, job: MapResult[Any] | IMapIterator[Any]) -> None:
         """There may be room for more."""
-        if not self._blocking and not self._has_thread and self._feed(job, at_once=False) == _FULL:
+        if not self._blocking and self._feed(job, at_once=False) == _FULL and not self._has_thread.locked():
             self._start_thread(job)
         if self._orders.empty():
             self._orders.put(None)
@@ -66,12 +66,12 @@ class Feeder:
         return self._crew.submit_items(job, self._kind, self._func, self._items, at_once)
 
     def _start_thread(self, job: MapResult[Any] | IMapIterator[Any]) -> None:
-        # Not one of threading's, whose start() does not bear a signal handler that raises. If one raises between these
-        # two steps, there may be several threads, of which one makes tasks at a time.
+        # Not one of threading's, whose start() does not bear a signal handler that raises.
         start_new_thread(self._run, (job,))
-        self._has_thread = True
 
     def _run(self, job: MapResult[Any] | IMapIterator[Any]) -> None:
+        if not self._has_thread.acquire(False):
+            return  # one that was started just before has not been noticed
         try:
             while (why := self._feed(job, at_once=True)) != _ALL:
                 if why == _FULL:
@@ -79,5 +79,4 @@ class Feeder:
                 else:
                     self._orders.get()
         finally:
-            self._has_thread = False
-            self._orders.put(None)  # the next one has to end as well
+            self._has_thread.release()

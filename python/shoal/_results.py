@@ -250,10 +250,11 @@ class IMapIterator(_core.PoolResults, Job, Generic[R_co]):
         was terminated first; multiprocessing.TimeoutError after `timeout` seconds.
         """
         if timeout is not None and not self._is_ready:
-            if timeout > 0:
-                self._crew.wait_for(self, timeout)
-            else:
+            self._consumed()  # as in _wait_for_more
+            if isinstance(timeout, (int, float)) and timeout <= 0:
                 self._crew.look()
+            else:
+                self._crew.wait_for(self, timeout)
             if not self._is_ready:
                 raise _stdlib.context.TimeoutError
         return self.__next__()

@@ -252,8 +252,8 @@ class handle : public std::enable_shared_from_this<handle> {
       return queue_status::ok;
     }
     std::size_t count = 0;
-    const queue_status status = repeat([&] { return queue_.pop_many(out, large, most, count, until); },
-                                       [&] { return may_pop(); }, queue_.items(), until);
+    const queue_status status =
+        repeat([&] { return queue_.pop_many(out, large, most, count, until); }, awaited::items, until);
     if (status == queue_status::ok && queue_.is_bounded()) {
       queue_.space().notify(wake_count(count));
     }
@@ -268,8 +268,24 @@ class handle : public std::enable_shared_from_this<handle> {
     out.tag_ = made.tag;
   }
 
-  bool may_push() noexcept { return !queue_.is_full() || queue_.is_closed(); }
-  bool may_pop() noexcept { return queue_.size() != 0 || queue_.is_closed(); }
+  enum class awaited { items, space };
+
+  bool may_succeed(awaited what) noexcept {
+    return (what == awaited::items ? queue_.size() != 0 : !queue_.is_full()) || queue_.is_closed();
+  }
+  sync::event_count& changes(awaited what) noexcept { return what == awaited::items ? queue_.items() : queue_.space(); }
+  bool is_announced(awaited what) noexcept { return what == awaited::items ? queue_.says_ready() : queue_.says_room(); }
+
+  // For a call that is not to wait, and found nothing, though the descriptor says otherwise. That is raised before the
+  // COMMIT; where the process that this wakes runs on the same processor, it runs instead of the one that raised it.
+  // Asleep, it is woken right behind the COMMIT; if it only gave way, or looked again and again, it would have the item
+  // a time slice later. It holds no lock meanwhile, for which the other end would wait. @return whether it was woken.
+  bool await_commit(awaited what) noexcept {
+    // As long as the other is stopped, a loop that watches the descriptor looks so often.
+    constexpr std::chrono::milliseconds patience{1};
+    const std::uint32_t key = changes(what).prepare_wait();
+    return may_succeed(what) || changes(what).wait(key, after(patience));
+  }
 
   static queue_status given_up(deadline until) {
     if (until == no_waiting) {
@@ -281,8 +297,7 @@ class handle : public std::enable_shared_from_this<handle> {
   // A push that waits for room, and tells consumers.
   template <class Attempt>
   queue_status pushed_to_room(Attempt attempt, const std::size_t& count, deadline until) {
-    const queue_status status = repeat(
-        attempt, [&] { return may_push(); }, queue_.space(), until);
+    const queue_status status = repeat(attempt, awaited::space, until);
     if (status == queue_status::ok) {
       queue_.items().notify(wake_count(count));
       // One record less may be room for several shorter ones: whoever was let in lets in the next.
@@ -296,8 +311,7 @@ class handle : public std::enable_shared_from_this<handle> {
   // A pop that waits for a record, and tells producers.
   template <class Attempt>
   queue_status popped(Attempt attempt, deadline until) {
-    const queue_status status = repeat(
-        attempt, [&] { return may_pop(); }, queue_.items(), until);
+    const queue_status status = repeat(attempt, awaited::items, until);
     if (status == queue_status::ok && queue_.is_bounded()) {
       queue_.space().notify(1);
     }
@@ -314,8 +328,7 @@ class handle : public std::enable_shared_from_this<handle> {
     if (queue_.is_bounded()) {
       // Before anything is copied: producers that wait are not to occupy memory.
       const auto look = [&] { return queue_.look_for_room(until); };
-      const queue_status room = repeat(
-          look, [&] { return may_push(); }, queue_.space(), until);
+      const queue_status room = repeat(look, awaited::space, until);
       if (room != queue_status::ok) {
         return room;
       }
@@ -362,10 +375,12 @@ class handle : public std::enable_shared_from_this<handle> {
     }
   }
 
-  // Attempts, and waits for `may_succeed` between attempts.
-  template <class Attempt, class MaySucceed>
-  queue_status repeat(Attempt attempt, MaySucceed may_succeed, sync::event_count& changed, deadline until) {
+  // Attempts, and waits between attempts.
+  template <class Attempt>
+  queue_status repeat(Attempt attempt, awaited what, deadline until) {
+    sync::event_count& changed = changes(what);
     bool woken = false;
+    bool awaited_commit = false;
     for (;;) {
       queue::shared_queue::outcome outcome{};
       try {
@@ -383,12 +398,16 @@ class handle : public std::enable_shared_from_this<handle> {
           pass_on(changed, woken);
           return given_up(until);
         case queue::shared_queue::outcome::not_now:
-          if (until == no_waiting) {
+          if (until != no_waiting) {
+            break;
+          }
+          if (std::exchange(awaited_commit, true) || !is_announced(what)) {
             return queue_status::timed_out;
           }
-          break;
+          woken = await_commit(what);
+          continue;
       }
-      switch (sync::wait_for(may_succeed, changed, spin_, until)) {
+      switch (sync::wait_for([&] { return may_succeed(what); }, changed, spin_, until)) {
         case sync::wait_result::done:
           woken = true;
           break;

@@ -17,10 +17,6 @@ namespace {
 // How long a call waits for a lock before its caller may look at signals.
 constexpr std::chrono::milliseconds lock_patience{100};
 
-// How long one that was woken waits for who woke it to come to the COMMIT. As long as that is stopped, a loop that
-// watches the descriptor looks so often.
-constexpr std::chrono::milliseconds commit_patience{1};
-
 sync::lock_result lock_patiently(sync::robust_mutex& mutex, deadline until) {
   sync::lock_result result = mutex.spin_lock();
   if (result == sync::lock_result::timed_out && until != no_waiting) {
@@ -205,28 +201,21 @@ shared_queue::outcome shared_queue::start_polling_room(deadline until) {
   return outcome::done;
 }
 
-// Under the head lock, with the queue seen empty. If the tail lock is not free in time, it stays raised, and the next
-// look at the empty queue lowers it. Returns false if it stays raised.
-bool shared_queue::lower_readiness(deadline until) {
+// Under the head lock, with the queue seen empty. Only tries for the tail lock: a producer may have it that was
+// stopped, or one that found the queue full and tries for the head lock. Then it stays raised, and the next look at the
+// empty queue lowers it. Returns false if it stays raised.
+bool shared_queue::lower_readiness(giving_way way) {
   const bool watched = control_->watched.load(std::memory_order_relaxed) != 0;
   if (!ready_.may_be_raised() && !(watched && ready_.is_readable())) {
     return true;
   }
-  const guard lock = until == no_waiting ? spin_lock_tail() : lock_tail(until);
+  const guard lock = way == giving_way::once ? spin_lock_tail() : lock_tail(no_waiting);
   const bool lowers = lock && size() == 0 && !is_closed();
   if (lowers) {
     lower_unless_leases_come_back();
   }
   return lowers;
 }
-
-// For one who has what he wanted: a producer that was stopped must not stop him.
-void shared_queue::lower_readiness_behind_last() { (void)lower_readiness(no_waiting); }
-
-// For one who found nothing. A producer raises the descriptor before its COMMIT; where the consumer that this wakes
-// runs on the same processor, it runs instead of the producer. Asleep, it is woken right behind the COMMIT; if it only
-// gave way, or looked again and again, it would have the item a time slice later.
-bool shared_queue::lower_readiness_or_await_commit() { return lower_readiness(after(commit_patience)); }
 
 // Under both locks, with the queue empty. A holder of leases that dies raises the descriptor, once: so it must not be
 // lowered after that and before the leases are back. Who dies later than this looks raises it later. (The dying first:
@@ -237,12 +226,12 @@ void shared_queue::lower_unless_leases_come_back() {
   }
 }
 
-// Under the tail lock, by one who found the queue full; waits as above.
-void shared_queue::lower_room_or_await_commit() {
+// Under the tail lock, by one who found the queue full; as above.
+void shared_queue::lower_room() {
   if (!room_.may_be_raised() || !is_full()) {
     return;
   }
-  const guard lock = lock_head(after(commit_patience));
+  const guard lock = lock_head(no_waiting);
   if (lock && is_full() && !is_closed()) {
     room_.lower();
   } else if (is_full()) {

@@ -95,6 +95,10 @@ class shared_queue {
   [[nodiscard]] sync::event_count& all_done() noexcept { return control_->all_done; }
   [[nodiscard]] std::atomic<std::uint64_t>& done() noexcept { return control_->done; }
 
+  // Whether the descriptor says that there is something, or room. If there is none, who raised it is about to COMMIT.
+  [[nodiscard]] bool says_ready() const noexcept { return ready_.may_be_raised(); }
+  [[nodiscard]] bool says_room() const noexcept { return room_.may_be_raised(); }
+
   [[nodiscard]] queue_descriptors descriptors();
   [[nodiscard]] int readiness_descriptor() { return ready_.descriptor(); }
   [[nodiscard]] int room_descriptor() { return room_.descriptor(); }
@@ -118,7 +122,7 @@ class shared_queue {
   void append(position& at, const outgoing_record& what, std::size_t size);
   [[nodiscard]] position make_room(const position& at, std::size_t size);
   void link(const position& from, std::uint32_t next);
-  void lower_room_or_await_commit();
+  void lower_room();
 
   [[nodiscard]] record_header& header_at(const chunk& in, std::uint64_t offset) const noexcept;
   [[nodiscard]] bool is_end_of_chunk(const position& at) const;
@@ -128,9 +132,8 @@ class shared_queue {
   void advance(const position& to, std::uint64_t records, std::atomic<std::uint64_t>* claim = nullptr);
   void take_returned(const front& taken, std::uint64_t owner);
   void look_for_dead_holders(bool is_empty);
-  bool lower_readiness(deadline until);
-  void lower_readiness_behind_last();
-  bool lower_readiness_or_await_commit();
+  enum class giving_way { never, once };
+  bool lower_readiness(giving_way way);
   void lower_unless_leases_come_back();
 
   template <class MakeRoom>

@@ -92,7 +92,8 @@ shared_queue::outcome shared_queue::find_front(front& out) {
         continue;
       }
     }
-    if (!lower_readiness_or_await_commit() && !was_closed) {
+    // Without giving way: handle::await_commit sleeps instead.
+    if (!lower_readiness(giving_way::never) && !was_closed) {
       if (size() != 0) {
         continue;
       }
@@ -126,14 +127,14 @@ void shared_queue::advance(const position& to, std::uint64_t records, std::atomi
     head.chunk.store(to.chunk, std::memory_order_release);
   }
   if (ready_.may_be_raised() && count + records == pushed()) {
-    lower_readiness_behind_last();
+    (void)lower_readiness(giving_way::once);
   }
 }
 
 void shared_queue::take_returned(const front& taken, std::uint64_t owner) {
   ledger_.take_returned(*taken.returned, owner);
   if (ready_.may_be_raised() && size() == 0) {
-    lower_readiness_behind_last();
+    (void)lower_readiness(giving_way::once);
   }
 }
 

@@ -77,10 +77,11 @@ bool shared_queue::has_room(std::uint64_t count, std::uint64_t bytes) {
       control_->tail.popped_seen = popped();
       return control_->tail.popped_seen + control_->capacity - count;
     };
-    if (room() == 0) {
-      lower_room_or_await_commit();
+    std::uint64_t found = room();
+    if (found == 0) {
+      lower_room();
+      found = room();
     }
-    const std::uint64_t found = room();
     if (found == 0) {
       return false;
     }
@@ -90,7 +91,7 @@ bool shared_queue::has_room(std::uint64_t count, std::uint64_t bytes) {
     return control_->capacity_bytes == 0 || bytes - control_->head.popped.bytes() < control_->capacity_bytes;
   };
   if (!has_bytes()) {
-    lower_room_or_await_commit();
+    lower_room();
     return has_bytes();
   }
   return true;

@@ -41,23 +41,23 @@ using shoal::test::patience;
 using shoal::test::pop;
 using shoal::test::push;
 
-/// A process that was stopped while it pushed, until this object ends: then it is killed.
-class stopped_producer {
+/// A process that was stopped while it held a lock, until this object ends: then it is killed.
+class stopped_holder {
  public:
-  explicit stopped_producer(byte_queue& queue)
+  stopped_holder(byte_queue& queue, shoal::sync::robust_mutex& (*lock_of)(shoal::queue::control&))
       : memory_(shoal::memory::segment::attach(queue.descriptors().segment, shoal::memory::segment_kind::queue)),
-        process_([this] {
+        process_([this, lock_of] {
           auto& shared = *memory_.at<shoal::queue::control>(shoal::queue::control_offset);
-          if (shared.tail.lock.lock_until(after(patience)) == shoal::sync::lock_result::acquired) {
+          if (lock_of(shared).lock_until(after(patience)) == shoal::sync::lock_result::acquired) {
             push(ready_, "stopped");
             pop(never_);
           }
         }) {
     EXPECT_EQ(pop(ready_), "stopped");
   }
-  stopped_producer(const stopped_producer&) = delete;
-  stopped_producer& operator=(const stopped_producer&) = delete;
-  ~stopped_producer() {
+  stopped_holder(const stopped_holder&) = delete;
+  stopped_holder& operator=(const stopped_holder&) = delete;
+  ~stopped_holder() {
     process_.kill();
     EXPECT_TRUE(process_.join().signaled());
   }
@@ -68,6 +68,59 @@ class stopped_producer {
   shoal::memory::segment memory_;
   process process_;
 };
+
+/// One that was stopped while it pushed.
+class stopped_producer : public stopped_holder {
+ public:
+  explicit stopped_producer(byte_queue& queue)
+      : stopped_holder(
+            queue, [](shoal::queue::control & of) -> auto& { return of.tail.lock; }) {}
+};
+
+/// One that was stopped while it popped.
+class stopped_consumer : public stopped_holder {
+ public:
+  explicit stopped_consumer(byte_queue& queue)
+      : stopped_holder(
+            queue, [](shoal::queue::control & of) -> auto& { return of.head.lock; }) {}
+};
+
+/// How often one of two threads that attempt something again and again, one of them a hundred times, finds the lock of
+/// their end of the queue taken.
+template <class Attempt>
+int times_locked_out(Attempt attempt) {
+  std::atomic<int> locked_out = 0;
+  std::atomic<bool> enough = false;
+  const auto try_once = [&] {
+    if (attempt() == queue_status::busy) {
+      ++locked_out;
+      std::this_thread::sleep_for(1ms);
+    }
+  };
+  std::thread other([&] {
+    while (!enough) {
+      try_once();
+    }
+  });
+  for (int i = 0; i < 100; ++i) {
+    try_once();
+  }
+  enough = true;
+  other.join();
+  return locked_out;
+}
+
+/// Whether it is mostly so. On a busy machine one that has the lock may not run for long: so a few times.
+template <class Attempt>
+bool locks_others_out(Attempt attempt) {
+  constexpr int few = 50;
+  for (int round = 0; round < 10; ++round) {
+    if (times_locked_out(attempt) < few) {
+      return false;
+    }
+  }
+  return true;
+}
 
 /// Calls `f` in another thread, and takes records without waiting, as long as there are any, until it has returned.
 /// @return how many could not be taken at once.
@@ -151,6 +204,29 @@ TEST(ByteQueueStopped, AProducerDoesNotStopConsumersWhileTheQueueIsClosedCleared
   EXPECT_EQ(dropped, 0U);
   EXPECT_FALSE(queue.closed());
   EXPECT_TRUE(taken.acknowledge());
+}
+
+// Else both ends could wait for each other: one that found the queue empty, and one that finds it full since.
+TEST(ByteQueueStopped, AConsumerThatFindsNothingHoldsNoLockWhileItWaitsForAProducer) {
+  byte_queue queue;
+  const int fd = queue.native_handle();
+  push(queue, "x");
+  const stopped_producer producer(queue);
+  EXPECT_EQ(pop(queue), "x");
+  EXPECT_TRUE(is_readable(fd));
+  EXPECT_FALSE(locks_others_out([&] {
+    record got;
+    return queue.pop(got, no_waiting);
+  }));
+}
+
+TEST(ByteQueueStopped, AProducerThatFindsNoRoomHoldsNoLockWhileItWaitsForAConsumer) {
+  byte_queue queue({.capacity = 1});
+  const int fd = queue.room_handle();
+  push(queue, "x");
+  EXPECT_TRUE(is_readable(fd));
+  const stopped_consumer consumer(queue);
+  EXPECT_FALSE(locks_others_out([&] { return queue.push(shoal::encoding::raw, shoal::const_bytes{}, no_waiting); }));
 }
 
 TEST(ByteQueueStopped, AProducerMakesAReservationGiveUpAtItsDeadline) {

@@ -1,6 +1,7 @@
 // Functions of whole ranges.
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <atomic>
 #include <functional>
@@ -9,6 +10,7 @@
 #include <sstream>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -20,8 +22,10 @@ namespace {
 
 using namespace std::chrono_literals;
 using shoal::pool;
+using shoal::process;
 using shoal::task_timed_out;
 using shoal::worker_died;
+using shoal::test::all_descriptors_but;
 using shoal::test::becomes_readable;
 using shoal::test::die;
 using shoal::test::is_readable;
@@ -175,6 +179,28 @@ TEST(PoolMap, LazyResultsPollReadableWhileTheNextNeedNotBeWaitedFor) {
     EXPECT_TRUE(is_readable(polled));
     EXPECT_EQ(results.native_handle(), polled);
   }
+}
+
+TEST(PoolMap, LazyResultsPollReadableThoughDescriptorsWereMissingAtFirst) {
+  process program([] {
+    const rlimit descriptors{.rlim_cur = 256, .rlim_max = 256};
+    ::setrlimit(RLIMIT_NOFILE, &descriptors);
+    pool workers(1);
+    auto results = workers.map_lazily(twice, numbers_below(3));
+    for (std::size_t left = 0; left < 16; ++left) {
+      try {
+        const auto taken = all_descriptors_but(left);
+        (void)results.native_handle();
+        break;
+      } catch (const std::system_error& error) {
+        if (error.code() != std::errc::too_many_files_open) {
+          return 1;
+        }
+      }
+    }
+    return becomes_readable(results.native_handle()) && *results.begin() == 0 ? 0 : 2;
+  });
+  EXPECT_EQ(program.join(), shoal::exit_status::exited_with(0));
 }
 
 TEST(PoolMap, LazyResultsPollReadableWithinAChunk) {

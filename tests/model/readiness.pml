@@ -7,8 +7,8 @@
  *
  * Stands for
  *   src/queue/readiness.hpp      start, raise_if_polled, raise, lower
- *   src/queue/shared_queue.cpp   push_many, find_front, advance, take_returned, lease, give_back, lower_readiness,
- *                                lower_readiness_or_await_commit, close, start_polling, head_guard
+ *   src/queue/shared_queue.cpp   push_many, find_front, advance, take_returned, lease, give_back, lower_readiness, close,
+ *                                start_polling, head_guard
  *   src/queue/lease_ledger.cpp   put_back, take_returned, recover
  *
  * Mutants: -DMUTANT=1 to 6, see the places.
@@ -169,7 +169,7 @@ inline pop() {
         fi;
         break
      :: else ->
-        /* What came while it waited for the tail lock, it takes. */
+        /* What came while it tried for the tail lock, it takes. */
         lower_readiness();
         if
         :: pushed == popped && returned == 0 -> break

@@ -7,7 +7,7 @@
  *
  * Stands for
  *   src/queue/readiness.hpp      start, raise_if_polled, raise, lower
- *   src/queue/shared_queue.cpp   has_room, advance, lower_room_or_await_commit, close, start_polling_room
+ *   src/queue/shared_queue.cpp   has_room, advance, lower_room, close, start_polling_room
  *
  * Mutants: -DMUTANT=1 to 4, see the places.
  */
@@ -100,7 +100,7 @@ inline push() {
      fi;
      if
      :: pushed - popped_seen >= 1 ->
-        /* What room came while it waited for the head lock, it uses. */
+        /* What room came while it tried for the head lock, it uses. */
         lower_room();
         popped_seen = popped
      :: else

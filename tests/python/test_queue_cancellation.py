@@ -88,7 +88,7 @@ def test_consumers_that_are_cancelled_at_random_lose_nothing(count: int) -> None
     async def consume() -> None:
         while True:
             received.append(await q.aget())
-            if chance.random() < 0.1:
+            if chance.random() < 0.5:
                 await asyncio.sleep(0)
 
     async def main() -> None:
@@ -112,7 +112,7 @@ def test_consumers_that_are_cancelled_at_random_lose_nothing(count: int) -> None
     child.start()
     run(main())
     child.join()
-    assert cancelled > 100, f"seed {seed}"
+    assert cancelled > 0, f"seed {seed}"
     assert sorted(received) == list(range(count)), f"seed {seed}"
 
 
