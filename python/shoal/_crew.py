@@ -226,6 +226,11 @@ class Crew:
 
     def terminate(self) -> None:
         """End now. Returns when all workers and threads have ended, but for the thread that calls."""
+        error: BaseException = ProcessError("the pool was terminated before this was done")
+        if _stdlib.util.is_exiting():
+            # Only daemon threads can be waiting, or begin something. They end without a word: CPython may abort where
+            # one is printing a traceback while it takes stderr down.
+            self._work.refusal = error = SystemExit()
         with self._lock:
             self._state = TERMINATE
             self._staff.dismiss()
@@ -235,10 +240,7 @@ class Crew:
             self.supervisor.join(GRACE_SECONDS)
         self._staff.end()
         self._work.close()
-        # At the end of the program only daemon threads can be waiting. They end without a word: CPython may abort where
-        # one is printing a traceback while it takes stderr down.
-        exiting = _stdlib.util.is_exiting()
-        self._abort_all(SystemExit() if exiting else ProcessError("the pool was terminated before this was done"))
+        self._abort_all(error)
         self._handler.end()
         self._work.wake()
         for thread in (self.supervisor, self.result_handler):

@@ -105,8 +105,9 @@ class ResultSet(Generic[R]):
     def _take(self) -> R:
         # Without a lock, which a signal handler might find held by what it has interrupted.
         try:
-            result = self._ended.popleft()
-            self._under_way.discard(result)
+            result = self._ended[0]
+            self._under_way.discard(result)  # first, lest an interrupt leave one that never comes out
+            self._ended.popleft()
             return result
         finally:
             if not self._ended:
