@@ -42,6 +42,7 @@ class Feeder:
         self._blocking = blocking
         self._orders: SimpleQueue[None] = SimpleQueue()  # for the thread, to look for room
         self._has_thread = allocate_lock()  # held by it
+        self._begun: SimpleQueue[None] = SimpleQueue()  # of threads
 
     def start(self, job: MapResult[Any] | IMapIterator[Any]) -> None:
         """Make the first tasks, or have a thread do so."""
@@ -55,6 +56,7 @@ class Feeder:
         """There may be room for more."""
         if not self._blocking and self._feed(job, at_once=False) == _FULL and not self._has_thread.locked():
             self._start_thread(job)
+            self._begun.get()  # the next call is to find it
         if self._orders.empty():
             self._orders.put(None)
 
@@ -70,8 +72,10 @@ class Feeder:
         start_new_thread(self._run, (job,))
 
     def _run(self, job: MapResult[Any] | IMapIterator[Any]) -> None:
-        if not self._has_thread.acquire(False):
-            return  # one that was started just before has not been noticed
+        is_first = self._has_thread.acquire(False)
+        self._begun.put(None)
+        if not is_first:
+            return  # a signal handler has raised before one was found that was started just before
         try:
             while (why := self._feed(job, at_once=True)) != _ALL:
                 if why == _FULL:
